@@ -1,0 +1,1 @@
+"""Typed configuration, checked before anything heavy is imported."""

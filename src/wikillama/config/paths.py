@@ -1,0 +1,12 @@
+"""Places in the checkout."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+CONF = ROOT / "conf"
+
+
+def portable(path: str) -> str:
+    """A path as others may see it: the home directory becomes "~"."""
+    home = str(Path.home())
+    return path.replace(home, "~") if home != "/" else path

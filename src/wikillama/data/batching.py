@@ -1,0 +1,94 @@
+"""Batches of examples of similar length, in an order that depends on seed and epoch alone and can be resumed."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from wikillama.data.encode import IGNORED, Encoded
+
+PAD_TO = 8  # tensor cores and CPU vector units want lengths that are multiples of this
+_POOL = 50  # batches sorted together; as in transformers' LengthGroupedSampler
+
+Batch = dict[str, Tensor]
+
+
+class Collator:
+    """Right-pads examples to a common length: `input_ids`, `attention_mask`, `labels`, each (batch, length) int64."""
+
+    def __init__(self, pad_id: int) -> None:
+        self.pad_id = pad_id
+
+    def __call__(self, examples: list[Encoded]) -> Batch:
+        longest = max(len(e.input_ids) for e in examples)
+        length = -(-longest // PAD_TO) * PAD_TO
+        shape = (len(examples), length)
+        ids, mask = torch.full(shape, self.pad_id), torch.zeros(shape, dtype=torch.int64)
+        labels = torch.full(shape, IGNORED)
+        for row, example in enumerate(examples):
+            n = len(example.input_ids)
+            ids[row, :n] = torch.tensor(example.input_ids)
+            mask[row, :n] = 1
+            labels[row, :n] = torch.tensor(example.labels)
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+class LengthGroupedBatches(Sampler[list[int]]):
+    """Batches of indices: shuffled, sorted by length within pools of `_POOL` batches, and shuffled as batches.
+
+    Every rank of a distributed run takes its own share, and all ranks take the same number of batches.
+    """
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
+        self.epoch = 0
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self.rank = torch.distributed.get_rank() if distributed else 0
+        self.ranks = torch.distributed.get_world_size() if distributed else 1
+
+    def batches(self) -> list[list[int]]:
+        """All batches of this rank's epoch, in order."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        pool = self.batch_size * _POOL
+        grouped = [
+            i
+            for start in range(0, len(order), pool)
+            for i in sorted(order[start : start + pool], key=lambda i: -self.lengths[i])
+        ]
+        batches = [grouped[i : i + self.batch_size] for i in range(0, len(grouped), self.batch_size)]
+        shuffled = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+        return shuffled[self.rank :: self.ranks][: len(self)]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches())
+
+    def __len__(self) -> int:
+        return max(1, -(-len(self.lengths) // self.batch_size) // self.ranks)
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A loader whose place in the epoch is part of Lightning's checkpoint, so that a resumed run sees each batch once.
+
+    Lightning saves and restores the state of loaders that have `state_dict` and `load_state_dict`.
+    """
+
+    def __init__(self, examples: list[Encoded], batch_size: int, seed: int, collator: Collator) -> None:
+        self.order = LengthGroupedBatches([len(e.input_ids) for e in examples], batch_size, seed)
+        self.done = 0
+        super().__init__(examples, batch_sampler=self.order, collate_fn=collator)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Any:
+        for indices in self.order.batches()[self.done :]:
+            self.done += 1
+            yield self.collate_fn([self.dataset[i] for i in indices])
+        self.order.epoch += 1
+        self.done = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.order.epoch, "done": self.done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.order.epoch, self.done = state["epoch"], state["done"]

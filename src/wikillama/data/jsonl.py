@@ -1,0 +1,78 @@
+"""Reads grounded dialogues from JSON lines: one Wizard turn a line, with its context and its knowledge."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from wikillama.config.schema import JsonlFields
+from wikillama.data.dialogue import Dialogue, Speaker, Turn
+from wikillama.errors import InputError
+
+
+def read_jsonl(path: Path, fields: JsonlFields) -> Iterator[Dialogue]:
+    """Yield each line as a dialogue whose last turn alone is a target.
+
+    Lines that go on from the line before (whose context opens with that line's context and response) share their id,
+    so that whole conversations can be held out.
+
+    Raises InputError for an empty file, a line that is not JSON or not UTF-8, and a missing or empty field.
+    """
+    conversation = -1
+    previous: list[str] = []
+    lines = 0
+    try:
+        with path.open(encoding="utf-8") as file:
+            for lines, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                context, persona, knowledge, response = _row(line, fields, f"{path}: line {lines}")
+                goes_on = bool(previous) and context[: len(previous)] == previous
+                conversation += not goes_on
+                previous = [*context, response]
+                yield Dialogue(
+                    id=f"{path.stem}:{conversation}",
+                    turns=(*_history(context), Turn("wizard", response, knowledge=knowledge, target=True)),
+                    persona=persona,
+                )
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 after line {lines}; convert the file to UTF-8") from error
+    if conversation < 0:
+        raise InputError(f"{path}: the file is empty")
+
+
+def _row(line: str, fields: JsonlFields, where: str) -> tuple[list[str], str | None, str | None, str]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: broken or truncated JSON ({error.msg})") from error
+    if not isinstance(row, dict):
+        raise InputError(f"{where}: not a JSON object")
+    for key in (fields.context, fields.knowledge, fields.response):
+        if key not in row:
+            raise InputError(f"{where}: no field '{key}' (it has {sorted(row)}); name yours with data.fields.*")
+    response = row[fields.response]
+    if not isinstance(response, str) or not response.strip():
+        raise InputError(f"{where}: '{fields.response}' is empty or not text")
+    context = _segments(row[fields.context], fields, where)
+    persona = context.pop(0) if fields.persona_first and context else None
+    knowledge = row[fields.knowledge]
+    if isinstance(knowledge, list):
+        knowledge = " ".join(knowledge)
+    used = isinstance(knowledge, str) and knowledge.strip() not in ("", fields.no_knowledge)
+    return context, persona, knowledge.strip() if used else None, response.strip()
+
+
+def _segments(context: Any, fields: JsonlFields, where: str) -> list[str]:
+    if isinstance(context, str):
+        context = context.split(fields.separator) if fields.separator else [context]
+    if not isinstance(context, list) or not all(isinstance(part, str) for part in context):
+        raise InputError(f"{where}: '{fields.context}' is neither text nor a list of texts")
+    return [part.strip() for part in context if part.strip()]
+
+
+def _history(context: list[str]) -> Iterator[Turn]:
+    """Speakers alternate, and the Apprentice spoke last."""
+    for place, text in enumerate(context):
+        speaker: Speaker = "apprentice" if (len(context) - place) % 2 == 1 else "wizard"
+        yield Turn(speaker, text)

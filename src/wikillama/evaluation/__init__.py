@@ -1,0 +1,1 @@
+"""Metrics of replies and of likelihood."""

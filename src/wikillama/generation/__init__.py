@@ -1,0 +1,1 @@
+"""Replies from any (base, adapter)."""

@@ -1,0 +1,234 @@
+"""The main job: data, base, score, fit, score, register."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch import seed_everything
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from peft import PeftModel
+from rich.markup import escape
+from rich.table import Table
+from transformers import LlamaForCausalLM
+
+from wikillama.config.schema import TrainConfig
+from wikillama.data.corpus import load_examples
+from wikillama.data.datamodule import WowDataModule
+from wikillama.data.dialogue import Example
+from wikillama.data.encode import cuts
+from wikillama.evaluation.score import Scores, score
+from wikillama.jobs.console import Phases, console, quiet_libraries, scores_table
+from wikillama.model import adapters
+from wikillama.model.base import Base, device_of, load_base, load_tokenizer_only, resolve_dtype
+from wikillama.model.recipe import Recipe
+from wikillama.tracking.registry import ADAPTER, Version, register
+from wikillama.tracking.run import TrackedRun, checkpoints_of, tracked_run
+from wikillama.training.callbacks import peak_memory_gb
+from wikillama.training.fit import FitResult, fit
+
+_MB = 1e6
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run came to."""
+
+    run_id: str
+    scores: dict[str, Scores]  # by system: base, tuned
+    fit: FitResult
+    adapter_params: int
+    adapter_mb: float
+    version: Version | None
+
+
+def train(cfg: TrainConfig) -> Trained | None:
+    """Run the whole job and print its table. Ranks of a distributed run other than the first return None."""
+    quiet_libraries()
+    if cfg.trainer.threads is not None:
+        torch.set_num_threads(cfg.trainer.threads)
+    seed_everything(cfg.seed, workers=True, verbose=False)
+    phases = Phases()
+    device = device_of(cfg.trainer.accelerator)
+    output = Path(HydraConfig.get().runtime.output_dir)
+    resumed = checkpoints_of(cfg.tracking, cfg.resume) if cfg.resume is not None else None
+    checkpoints = resumed or output / "checkpoints"
+
+    with phases("data", f"{cfg.data.name}, grounded on {cfg.knowledge.mode} knowledge"):
+        data, held_out = read_data(cfg)
+        console.print(_said_of(data, held_out))
+    if rank_zero_only.rank != 0:
+        base, model = load_model(cfg, device)
+        fit(cfg, model, data, device, None, checkpoints, resumed and resumed / "last.ckpt")
+        return None
+
+    with tracked_run(cfg.tracking, cfg, checkpoints, cfg.resume) as run:
+        with phases("load", f"{cfg.model.name}, quantization {cfg.quantization.type}, on {device}"):
+            base, model = load_model(cfg, device)
+        run.tags(
+            {
+                "wikillama.base_model": base.id,
+                "wikillama.base_weights_hash": base.weights_hash,
+                "wikillama.data_fingerprint": data.fingerprint,
+            }
+        )
+        run.metrics(
+            {
+                f"data/{split}_cut_{cut}": n
+                for split in ("train", "valid")
+                for cut, n in cuts(getattr(data, split)).items()
+            }
+        )
+        if cfg.model.weights == "random":
+            run.tags({"wikillama.weights": "random: figures of speed and memory only"})
+        scores: dict[str, Scores] = {}
+        if cfg.evaluation.base:
+            with phases("score base", f"{len(held_out)} turns of {cfg.suite.name}"):
+                scores["base"] = _score(cfg, model, base, held_out, run, "base")
+        count = sum(p.numel() for p in adapters.trainable(model).values())
+        with phases("fit", f"{count:,} parameters on {len(data.train)} turns"):
+            fitted = fit(
+                cfg, model, data, device, run.lightning_logger(), checkpoints, resumed and resumed / "last.ckpt"
+            )
+        folder = _export(cfg, base, model, output / ADAPTER)
+        size = sum(f.stat().st_size for f in folder.glob("*.safetensors")) / _MB
+        with phases("score tuned", f"{len(held_out)} turns of {cfg.suite.name}"):
+            scores["tuned"] = _score(cfg, model, base, held_out, run, "tuned")
+        with phases("register", cfg.tracking.register_as or "adapter logged, not registered"):
+            run.metrics(_results(cfg, fitted, count, size, scores, device, phases))
+            run.artifacts(folder, ADAPTER)
+            version = _register(cfg, run, base, data, scores["tuned"], size)
+        trained = Trained(run.id, scores, fitted, count, size, version)
+        _print_summary(cfg, trained, device, phases)
+    return trained
+
+
+def read_data(cfg: TrainConfig) -> tuple[WowDataModule, list[Example]]:
+    """Train and valid, encoded, and the held-out turns of the suite."""
+    tokenizer = load_tokenizer_only(cfg.model, cfg.cache_dir)
+    data = WowDataModule(cfg.data, cfg.knowledge, cfg.prompt, tokenizer, cfg.trainer, cfg.seed)
+    data.setup()
+    return data, load_examples(cfg.data, cfg.knowledge, cfg.suite.split)
+
+
+def _said_of(data: WowDataModule, held_out: list[Example]) -> str:
+    said = f"  train {len(data.train)} turns, valid {len(data.valid)}, held out {len(held_out)}"
+    cut = cuts(data.train)
+    if any(cut.values()):
+        said += f"; over {data.data.max_length} tokens: history cut in {cut['history']}, prompt cut in {cut['prompt']}"
+    return said
+
+
+def load_model(cfg: TrainConfig, device: torch.device) -> tuple[Base, PeftModel | LlamaForCausalLM]:
+    """The base, and on it what is to be trained."""
+    dtype = resolve_dtype(cfg.model, device, all_weights_trained=cfg.peft.method == "none")
+    base = load_base(cfg.model, cfg.quantization, device, dtype, cfg.cache_dir)
+    return base, adapters.attach(base.model, cfg.peft, base.id)
+
+
+def _score(
+    cfg: TrainConfig,
+    model: PeftModel | LlamaForCausalLM,
+    base: Base,
+    held_out: list[Example],
+    run: TrackedRun,
+    system: str,
+) -> Scores:
+    # fresh LoRA weights add exactly nothing (B is zero), so the base is scored with them in place
+    found, predictions = score(
+        model, base.tokenizer, held_out, cfg.prompt, cfg.data.max_length, cfg.evaluation, progress=system
+    )
+    suite = cfg.suite.name if system == "tuned" else f"{cfg.suite.name}/{system}"
+    run.metrics(found.metrics(suite))
+    run.json_lines(predictions, f"{suite}/predictions.jsonl")
+    return found
+
+
+def _export(cfg: TrainConfig, base: Base, model: PeftModel | LlamaForCausalLM, folder: Path) -> Path:
+    """The adapter folder: weights in PEFT's layout, tokenizer, and the recipe to be the same system again."""
+    adapters.save(model, folder)
+    base.tokenizer.save_pretrained(folder)
+    Recipe(
+        model=cfg.model,
+        base_id=base.id,
+        base_weights_hash=base.weights_hash,
+        dtype=str(base.dtype).removeprefix("torch."),
+        quantization=cfg.quantization,
+        peft=cfg.peft,
+        knowledge=cfg.knowledge,
+        prompt=cfg.prompt,
+        max_length=cfg.data.max_length,
+        max_new_tokens=cfg.evaluation.max_new_tokens,
+    ).write(folder)
+    return folder
+
+
+def _results(
+    cfg: TrainConfig,
+    fitted: FitResult,
+    count: int,
+    size: float,
+    scores: dict[str, Scores],
+    device: torch.device,
+    phases: Phases,
+) -> dict[str, float]:
+    results = {
+        "adapter/params": float(count),
+        "adapter/size_mb": size,
+        "memory/peak_gb": peak_memory_gb(device),
+        "train/mean_tokens_per_s": fitted.tokens_per_s,
+        "val/best_loss": fitted.best_val_loss,
+        "runtime/init_s": phases.seconds["load"],
+        "runtime/fit_s": fitted.seconds,
+    }
+    if "base" in scores:
+        for name in ("ppl", "f1", "kf1"):
+            gain = getattr(scores["tuned"], name) - getattr(scores["base"], name)
+            results[f"{cfg.suite.name}/gain_{name}"] = gain
+    return results
+
+
+def _register(
+    cfg: TrainConfig, run: TrackedRun, base: Base, data: WowDataModule, scores: Scores, size: float
+) -> Version | None:
+    if cfg.tracking.register_as is None:
+        return None
+    tags = {
+        "base_model": base.id,
+        "base_weights_hash": base.weights_hash,
+        "quantization": cfg.quantization.type + (" double" if cfg.quantization.double_quant else ""),
+        "peft": cfg.peft.method,
+        "rank": str(cfg.peft.r),
+        "target_modules": str(cfg.peft.target_modules),
+        "prompt_template": cfg.prompt.template,
+        "size_mb": f"{size:.1f}",
+        "data_fingerprint": data.fingerprint,
+        **{f"{cfg.suite.name}/{name}": f"{asdict(scores)[name]:.4f}" for name in ("ppl", "f1", "kf1")},
+    }
+    return register(run, cfg.tracking.register_as, cfg.tracking.alias, tags)
+
+
+def _print_summary(cfg: TrainConfig, trained: Trained, device: torch.device, phases: Phases) -> None:
+    turns = trained.scores["tuned"].turns
+    console.print()
+    console.print(
+        scores_table(f"{cfg.suite.name}: {turns} held-out turns, {cfg.knowledge.mode} knowledge", trained.scores)
+    )
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("adapter", f"{trained.adapter_params:,} parameters, {trained.adapter_mb:.1f} MB")
+    facts.add_row("training", f"{trained.fit.steps} steps, {trained.fit.tokens_per_s:,.0f} tokens/s (without padding)")
+    facts.add_row("peak memory", f"{peak_memory_gb(device):.2f} GB")
+    facts.add_row("wall time", str(phases))
+    if trained.version is not None:
+        alias = f", alias {trained.version.alias}" if trained.version.alias else ""
+        facts.add_row("registered", f"{trained.version.name} version {trained.version.number}{alias}")
+    if cfg.model.weights == "random":
+        facts.add_row("weights", "random: figures of speed and memory only, scores mean nothing")
+    facts.add_row("look further", f"mlflow ui --backend-store-uri {cfg.tracking.uri}   (run {trained.run_id})")
+    system = (
+        f"models:/{trained.version.name}/{trained.version.number}"
+        if trained.version
+        else f"runs:/{trained.run_id}/{ADAPTER}"
+    )
+    facts.add_row("", escape(f"python evaluate.py systems='[base,{system}]' suite={cfg.data.name}_unseen"))
+    console.print(facts)

@@ -1,0 +1,1 @@
+"""Base models and their quantization, tokenizers, LoRA adapters."""

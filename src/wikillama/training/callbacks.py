@@ -1,0 +1,50 @@
+"""What a run measures of itself while it trains."""
+
+import resource
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from wikillama.data.batching import Batch
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """Peak memory in GB of 10^9 bytes: allocated on a GPU, else resident in this process since it started."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # Linux counts in KiB
+
+
+class Throughput(Callback):
+    """Logs `train/tokens_per_s` (real tokens, no padding, of all ranks) and `memory/peak_gb` with each optimizer step.
+
+    Validation and checkpoints stand outside the clock. `mean` is the rate over the whole fit.
+    """
+
+    def __init__(self) -> None:
+        self.tokens = self.window_tokens = 0
+        self.seconds = self.window_seconds = 0.0
+        self._started = 0.0
+
+    @property
+    def mean(self) -> float:
+        return self.tokens / self.seconds if self.seconds else 0.0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        self.window_tokens += int(batch["attention_mask"].sum()) * trainer.world_size
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.window_seconds += time.perf_counter() - self._started
+        if (batch_idx + 1) % trainer.accumulate_grad_batches and batch_idx + 1 != trainer.num_training_batches:
+            return
+        self.tokens, self.seconds = self.tokens + self.window_tokens, self.seconds + self.window_seconds
+        pl_module.log("train/tokens_per_s", self.window_tokens / self.window_seconds, prog_bar=True)
+        pl_module.log("memory/peak_gb", peak_memory_gb(pl_module.device))
+        self.window_tokens, self.window_seconds = 0, 0.0

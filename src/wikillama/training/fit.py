@@ -1,0 +1,107 @@
+"""Fits a model: trainer, checkpoints, early stopping, resuming."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import Logger
+from peft import PeftModel
+from transformers import LlamaForCausalLM
+
+from wikillama.config.schema import TrainConfig, TrainerConfig
+from wikillama.data.datamodule import WowDataModule
+from wikillama.errors import InputError
+from wikillama.model.base import computes_in_bf16
+from wikillama.model.loss import causal_lm
+from wikillama.training.callbacks import Throughput
+from wikillama.training.module import KgdModule
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit came to. `best_val_loss` is that of the weights that the model now has."""
+
+    steps: int
+    seconds: float
+    tokens_per_s: float
+    best_val_loss: float
+
+
+def fit(
+    cfg: TrainConfig,
+    model: PeftModel | LlamaForCausalLM,
+    data: WowDataModule,
+    device: torch.device,
+    logger: Logger | None,
+    checkpoints: Path,
+    resume_from: Path | None = None,
+) -> FitResult:
+    """Train `model` in place and leave it with the weights of the best validation loss.
+
+    `checkpoints` receives best.ckpt and last.ckpt. Raises InputError where `resume_from` does not fit this job.
+    """
+    if cfg.trainer.gradient_checkpointing:
+        causal_lm(model).gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    module = KgdModule(model, cfg.optim, cfg.schedule)
+    throughput = Throughput()
+    best = ModelCheckpoint(
+        checkpoints, filename="best", monitor="val/loss", save_last=True, enable_version_counter=False
+    )
+    callbacks: list[Callback] = [best, throughput]
+    if cfg.trainer.patience is not None:
+        callbacks.append(EarlyStopping(monitor="val/loss", patience=cfg.trainer.patience))
+    if cfg.trainer.progress_bar:
+        callbacks.append(RichProgressBar())
+    trainer = build_trainer(cfg.trainer, device, callbacks, logger)
+    model.train()
+    started = time.perf_counter()
+    try:
+        trainer.fit(module, data, ckpt_path=resume_from, weights_only=True)
+    except ValueError as error:
+        if resume_from is None:
+            raise
+        raise InputError(f"resume: {resume_from} does not fit this job ({error})") from error
+    seconds = time.perf_counter() - started
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    _load_weights(module, Path(best.best_model_path))
+    model.eval()
+    score = best.best_model_score
+    assert score is not None
+    return FitResult(trainer.global_step, seconds, throughput.mean, float(score))
+
+
+def build_trainer(
+    cfg: TrainerConfig, device: torch.device, callbacks: list[Callback], logger: Logger | None
+) -> Trainer:
+    precision = cfg.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if computes_in_bf16(device) else "32-true"
+    return Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=cfg.devices,
+        strategy=cfg.strategy,
+        precision=precision,
+        max_epochs=cfg.max_epochs,
+        max_steps=cfg.max_steps or -1,
+        accumulate_grad_batches=cfg.accumulate_grad_batches,
+        gradient_clip_val=cfg.gradient_clip_norm or None,
+        val_check_interval=1.0 / cfg.validations_per_epoch,
+        num_sanity_val_steps=0,
+        log_every_n_steps=cfg.log_every_n_steps,
+        use_distributed_sampler=False,  # the batch sampler shares out length-grouped batches itself
+        enable_progress_bar=cfg.progress_bar,
+        enable_model_summary=False,
+        deterministic="warn" if device.type == "cuda" else True,
+        callbacks=callbacks,
+        logger=logger or False,
+    )
+
+
+def _load_weights(module: KgdModule, checkpoint: Path) -> None:
+    """Put the trained weights of a checkpoint back, into the same parameters."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"], strict=False)
