@@ -15,7 +15,8 @@ def main(cfg: TrainConfig) -> None:
     if cfg.dry_run:
         from wikillama.jobs.dry_run import dry_run
 
-        return dry_run(cfg)
+        dry_run(cfg)
+        return
     from wikillama.jobs.train import train  # torch and friends take seconds; a mistyped key should not
 
     train(cfg)

@@ -29,6 +29,7 @@ import math
 import re
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def check(category: Json, name: str) -> list[str]:
         if dialogue["split"] not in FILES:
             wrong.append(f"{where}: unknown split '{dialogue['split']}'")
         speakers = [next(key for key in turn if key in "AW") for turn in dialogue["turns"]]
-        if any(a == b for a, b in zip(speakers, speakers[1:], strict=False)):
+        if any(a == b for a, b in pairwise(speakers)):
             wrong.append(f"{where}: speakers do not alternate: {''.join(speakers)}")
         for turn in dialogue["turns"]:
             text = turn.get("W", turn.get("A"))

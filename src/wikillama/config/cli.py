@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from wikillama.config.paths import CONF, ROOT
 from wikillama.config.schema import Section
@@ -37,7 +38,7 @@ def validate(raw: DictConfig, schema: type[Config]) -> Config:
         raise InputError("config: " + "; ".join(_one_problem(e) for e in error.errors())) from error
 
 
-def _one_problem(error: dict) -> str:  # type: ignore[type-arg]  # pydantic's ErrorDetails is a TypedDict
+def _one_problem(error: ErrorDetails) -> str:
     where = ".".join(str(part) for part in error["loc"] if part not in ("list[str]", "literal['all-linear']"))
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown key"

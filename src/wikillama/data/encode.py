@@ -73,7 +73,8 @@ def _control_id(token: str, tokenizer: PreTrainedTokenizerBase) -> int:
     found = tokenizer.convert_tokens_to_ids(token)
     if found is None or found == tokenizer.unk_token_id:
         raise InputError(f"the tokenizer of this model has no {token}: choose another prompt= than the present one")
-    return int(found)
+    assert isinstance(found, int)
+    return found
 
 
 def end_token_id(prompt: PromptConfig, tokenizer: PreTrainedTokenizerBase) -> int:

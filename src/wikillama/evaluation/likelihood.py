@@ -36,7 +36,7 @@ def likelihood(
 ) -> Likelihood:
     model.eval()
     by_length = sorted(encoded, key=lambda e: -len(e.input_ids))
-    loader = DataLoader(by_length, batch_size, collate_fn=Collator(pad_id))  # type: ignore[arg-type]
+    loader: DataLoader[Encoded] = DataLoader(by_length, batch_size, collate_fn=Collator(pad_id))  # type: ignore[arg-type]
     total, tokens = 0.0, 0
     with torch.inference_mode():
         for batch in track(loader, description=progress or "", transient=True, disable=progress is None):

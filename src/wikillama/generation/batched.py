@@ -33,7 +33,7 @@ def generate(
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
             ids, mask = _left_padded([prompts[i] for i in places], config.pad_token_id)
-            produced = model.generate(
+            produced = model.generate(  # type: ignore[misc]  # transformers types self as a protocol that Llama misses
                 input_ids=ids.to(model.device), attention_mask=mask.to(model.device), generation_config=config
             )
             texts = tokenizer.batch_decode(produced[:, ids.shape[1] :], skip_special_tokens=True)

@@ -40,12 +40,14 @@ def prepare(cfg: PrepareConfig) -> None:
 
 
 def _counts(dialogues: list[Dialogue], encoded: list[Encoded]) -> list[str]:
-    turns = [turn for dialogue in dialogues for turn in dialogue.turns]
-    replies = [turn for turn in turns if turn.target]
+    longest = {d.id: 0 for d in dialogues}  # rows cut out of one conversation repeat its earlier turns
+    for d in dialogues:
+        longest[d.id] = max(longest[d.id], len(d.turns))
+    replies = [turn for d in dialogues for turn in d.turns if turn.target]
     lengths = sorted(len(e.input_ids) for e in encoded)
     return [
-        f"{len({d.id for d in dialogues}):,}",
-        f"{len(turns):,}",
+        f"{len(longest):,}",
+        f"{sum(longest.values()):,}",
         f"{len({d.topic for d in dialogues if d.topic}):,}",
         f"{len(replies):,}",
         f"{sum(turn.knowledge is None for turn in replies):,}",

@@ -57,7 +57,7 @@ def train(cfg: TrainConfig) -> Trained | None:
     with phases("data", f"{cfg.data.name}, grounded on {cfg.knowledge.mode} knowledge"):
         data, held_out = read_data(cfg)
         console.print(_said_of(data, held_out))
-    if rank_zero_only.rank != 0:
+    if getattr(rank_zero_only, "rank", 0) != 0:
         base, model = load_model(cfg, device)
         fit(cfg, model, data, device, None, checkpoints, resumed and resumed / "last.ckpt")
         return None

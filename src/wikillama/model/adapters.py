@@ -78,7 +78,7 @@ def save(model: PeftModel | LlamaForCausalLM, folder: Path) -> Path:
         tensors = {n: t.to(ADAPTER_DTYPE).contiguous() for n, t in model.state_dict().items() if n not in tied}
         save_file(tensors, folder / _ALL_WEIGHTS, metadata={"format": "pt"})
         return folder
-    model.save_pretrained(folder, save_embedding_layers=False)
+    model.save_pretrained(str(folder), save_embedding_layers=False)
     file = folder / "adapter_model.safetensors"
     rounded = {name: tensor.to(ADAPTER_DTYPE) for name, tensor in load_file(file).items()}
     save_file(rounded, file, metadata={"format": "pt"})

@@ -38,8 +38,8 @@ def device_of(accelerator: str) -> torch.device:
 def computes_in_bf16(device: torch.device) -> bool:
     """Whether the device has bfloat16 arithmetic. On a CPU without it, bfloat16 products are some 50 times slower."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def resolve_dtype(model: ModelConfig, device: torch.device, all_weights_trained: bool = False) -> torch.dtype:

@@ -19,7 +19,7 @@ def load_tokenizer(place: Path) -> PreTrainedTokenizerBase:
     spm = place if place.is_file() else place / "tokenizer.model"
     if place.is_dir() and (place / "tokenizer.json").is_file():
         try:
-            tokenizer = AutoTokenizer.from_pretrained(str(place))
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(place))
         except (OSError, ValueError) as error:
             raise InputError(f"{place}: its tokenizer cannot be read ({error})") from error
     elif spm.is_file():

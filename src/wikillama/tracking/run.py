@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 from lightning.pytorch.loggers import MLFlowLogger
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run as MlflowRun, RunTag, ViewType
+from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
 from wikillama.config.paths import ROOT, portable

@@ -29,4 +29,7 @@ def build_optimizer(optim: OptimConfig, parameters: Iterable[nn.Parameter]) -> O
 
 def build_schedule(schedule: ScheduleConfig, optimizer: Optimizer, steps: int) -> LRScheduler:
     warmup = round(schedule.warmup_ratio * steps)
-    return get_scheduler(_SCHEDULES[schedule.name], optimizer, num_warmup_steps=warmup, num_training_steps=steps)
+    built: LRScheduler = get_scheduler(
+        _SCHEDULES[schedule.name], optimizer, num_warmup_steps=warmup, num_training_steps=steps
+    )
+    return built
