@@ -89,6 +89,8 @@ def check_data(data: DataConfig, model: ModelConfig) -> None:
         given = getattr(data, key)
         if given is not None and not Path(given).expanduser().exists():
             raise InputError(f"data.{key}={given}: no such file or folder")
+        if given is not None and key != "path" and Path(given).expanduser().is_dir():
+            raise InputError(f"data.{key}={given}: a folder; give a file in JSON lines")
     if data.max_length > model.architecture.max_position_embeddings:
         raise InputError(
             f"data.max_length={data.max_length} is over the context of model={model.name} "

@@ -81,11 +81,12 @@ class ResumableLoader(DataLoader[Any]):
         super().__init__(examples, batch_sampler=self.order, collate_fn=collator)  # type: ignore[arg-type]
 
     def __iter__(self) -> Any:
+        if self.done == len(self.order):  # here, not after the last batch: Lightning never asks for one more
+            self.order.epoch += 1
+            self.done = 0
         for indices in self.order.batches()[self.done :]:
             self.done += 1
             yield self.collate_fn([self.dataset[i] for i in indices])
-        self.order.epoch += 1
-        self.done = 0
 
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.order.epoch, "done": self.done}

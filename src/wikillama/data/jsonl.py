@@ -20,30 +20,28 @@ def read_jsonl(path: Path, fields: JsonlFields) -> Iterator[Dialogue]:
     """
     conversation = -1
     previous: list[str] = []
-    lines = 0
-    try:
-        with path.open(encoding="utf-8") as file:
-            for lines, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                context, persona, knowledge, response = _row(line, fields, f"{path}: line {lines}")
-                goes_on = bool(previous) and context[: len(previous)] == previous
-                conversation += not goes_on
-                previous = [*context, response]
-                yield Dialogue(
-                    id=f"{path.stem}:{conversation}",
-                    turns=(*_history(context), Turn("wizard", response, knowledge=knowledge, target=True)),
-                    persona=persona,
-                )
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 after line {lines}; convert the file to UTF-8") from error
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            context, persona, knowledge, response = _row(line, fields, f"{path}: line {number}")
+            goes_on = bool(previous) and context[: len(previous)] == previous
+            conversation += not goes_on
+            previous = [*context, response]
+            yield Dialogue(
+                id=f"{path.stem}:{conversation}",
+                turns=(*_history(context), Turn("wizard", response, knowledge=knowledge, target=True)),
+                persona=persona,
+            )
     if conversation < 0:
         raise InputError(f"{path}: the file is empty")
 
 
-def _row(line: str, fields: JsonlFields, where: str) -> tuple[list[str], str | None, str | None, str]:
+def _row(line: bytes, fields: JsonlFields, where: str) -> tuple[list[str], str | None, str | None, str]:
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: not UTF-8; convert the file to UTF-8") from error
     except json.JSONDecodeError as error:
         raise InputError(f"{where}: broken or truncated JSON ({error.msg})") from error
     if not isinstance(row, dict):
@@ -56,11 +54,16 @@ def _row(line: str, fields: JsonlFields, where: str) -> tuple[list[str], str | N
         raise InputError(f"{where}: '{fields.response}' is empty or not text")
     context = _segments(row[fields.context], fields, where)
     persona = context.pop(0) if fields.persona_first and context else None
-    knowledge = row[fields.knowledge]
-    if isinstance(knowledge, list):
+    return context, persona, _sentence(row[fields.knowledge], fields, where), response.strip()
+
+
+def _sentence(knowledge: Any, fields: JsonlFields, where: str) -> str | None:
+    if isinstance(knowledge, list) and all(isinstance(part, str) for part in knowledge):
         knowledge = " ".join(knowledge)
-    used = isinstance(knowledge, str) and knowledge.strip() not in ("", fields.no_knowledge)
-    return context, persona, knowledge.strip() if used else None, response.strip()
+    if not isinstance(knowledge, str | None):
+        raise InputError(f"{where}: '{fields.knowledge}' is neither text nor a list of texts")
+    sentence = (knowledge or "").strip()
+    return None if sentence in ("", fields.no_knowledge) else sentence
 
 
 def _segments(context: Any, fields: JsonlFields, where: str) -> list[str]:

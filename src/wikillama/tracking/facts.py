@@ -14,7 +14,7 @@ import torch
 from wikillama.config.paths import ROOT, portable
 from wikillama.config.schema import Section
 
-_PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "lightning", "mlflow", "hydra-core"]
+_PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "lightning", "mlflow", "mlflow-skinny", "hydra-core"]
 # what may differ between two runs of one configuration
 _INCIDENTAL = ("tracking", "resume", "dry_run", "cache_dir")
 
@@ -61,8 +61,8 @@ def _git(*arguments: str) -> str:
 
 
 def environment_tags() -> dict[str, str]:
-    versions = {name: metadata.version(name) for name in _PACKAGES}
-    return {"wikillama.packages": json.dumps(versions), "wikillama.hardware": hardware()}
+    versions = {d.name: d.version for d in metadata.distributions() if d.name in _PACKAGES}
+    return {"wikillama.packages": json.dumps(versions, sort_keys=True), "wikillama.hardware": hardware()}
 
 
 def hardware() -> str:

@@ -84,7 +84,14 @@ class TrackedRun:
 
     def lightning_logger(self) -> MLFlowLogger:
         """Lightning's own logger, writing into this run."""
-        return MLFlowLogger(self.experiment, tracking_uri=self.uri, run_id=self.id)
+        return _FitLogger(self.experiment, tracking_uri=self.uri, run_id=self.id)
+
+
+class _FitLogger(MLFlowLogger):
+    """Lightning's logger, which would end the run with the fit; a run goes on to scores and registration."""
+
+    def finalize(self, status: str = "success") -> None:
+        pass
 
 
 @contextmanager
@@ -109,8 +116,8 @@ def tracked_run(
     tracked = TrackedRun(client, run.info.run_id, tracking.experiment, store_uri(tracking.uri))
     place = checkpoints.relative_to(ROOT) if checkpoints.is_relative_to(ROOT) else portable(str(checkpoints))
     hashed = {"wikillama.config_hash": config_hash(config), CHECKPOINTS_TAG: str(place)}
-    tracked.tags(code_tags() | environment_tags() | hashed)
     try:
+        tracked.tags(code_tags() | environment_tags() | hashed)
         yield tracked
     except BaseException as error:
         killed = isinstance(error, KeyboardInterrupt)

@@ -64,6 +64,7 @@ def fit(
         if resume_from is None:
             raise
         raise InputError(f"resume: {resume_from} does not fit this job ({error})") from error
+    module.to(device)  # Lightning leaves what it trained on the CPU
     seconds = time.perf_counter() - started
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -95,7 +96,7 @@ def build_trainer(
         use_distributed_sampler=False,  # the batch sampler shares out length-grouped batches itself
         enable_progress_bar=cfg.progress_bar,
         enable_model_summary=False,
-        deterministic="warn" if device.type == "cuda" else True,
+        deterministic=device.type == "cpu",  # on a GPU it would cost speed, and some kernels have no such form
         callbacks=callbacks,
         logger=logger or False,
     )
