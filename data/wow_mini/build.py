@@ -109,7 +109,7 @@ class Retriever:
 
     def rank(self, text: str) -> list[str]:
         query = set(words(text))
-        scores = {t: sum(self.idf[w] * min(bag[w], 2) for w in query if w in bag) for t, bag in self.bags.items()}
+        scores = {t: math.fsum(self.idf[w] * min(bag[w], 2) for w in query if w in bag) for t, bag in self.bags.items()}
         return sorted(scores, key=lambda title: (-scores[title], title))
 
 

@@ -27,10 +27,11 @@ class WowDataModule(LightningDataModule):
         tokenizer: PreTrainedTokenizerBase,
         trainer: TrainerConfig,
         seed: int,
+        progress: bool = False,
     ) -> None:
         super().__init__()
         self.data, self.knowledge, self.prompt = data, knowledge, prompt
-        self.tokenizer, self.trainer_config, self.seed = tokenizer, trainer, seed
+        self.tokenizer, self.trainer_config, self.seed, self.progress = tokenizer, trainer, seed, progress
         self.train: list[Encoded] = []
         self.valid: list[Encoded] = []
         self.fingerprint = ""
@@ -39,9 +40,10 @@ class WowDataModule(LightningDataModule):
         if self.train:
             return
         splits = {s: load_examples(self.data, self.knowledge, s) for s in ("train", "valid_seen")}  # type: ignore[arg-type]
+        bars = ("encode train", "encode valid") if self.progress else (None, None)
         self.train, self.valid = (
-            encode_all(found, self.prompt, self.tokenizer, self.data.max_length, progress=f"encode {split}")
-            for split, found in splits.items()
+            encode_all(found, self.prompt, self.tokenizer, self.data.max_length, progress=bar)
+            for found, bar in zip(splits.values(), bars, strict=True)
         )
         self.fingerprint = fingerprint(splits["train"])
 

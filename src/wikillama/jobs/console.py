@@ -1,6 +1,7 @@
 """What a job says while it runs and when it is done."""
 
 import logging
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +13,15 @@ from transformers.utils import logging as transformers_logging
 
 from wikillama.evaluation.score import Scores
 
-console = Console(highlight=False)
+# a log file has no width: give tables room there
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def quiet_libraries() -> None:
     """Keep the console for what the user asked for: no version notes, tips and hints of the libraries below."""
     transformers_logging.set_verbosity_error()
+    if not console.is_terminal:
+        transformers_logging.disable_progress_bar()
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for message in (
@@ -30,6 +34,11 @@ def quiet_libraries() -> None:
         ".*Found .* module.s. in eval mode.*",
     ):
         warnings.filterwarnings("ignore", message=message)
+
+
+def bar(name: str) -> str | None:
+    """The name of a progress bar, or None where nobody would see it move."""
+    return name if console.is_terminal else None
 
 
 class Phases:

@@ -10,7 +10,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 from wikillama.config.schema import EvaluateConfig, PromptConfig
 from wikillama.data.corpus import load_examples
 from wikillama.evaluation.score import Scores, score
-from wikillama.jobs.console import Phases, console, quiet_libraries, scores_table
+from wikillama.jobs.console import Phases, bar, console, quiet_libraries, scores_table
 from wikillama.model.base import device_of, load_base, resolve_dtype
 from wikillama.tracking.loading import load_adapter
 from wikillama.tracking.run import tracked_run
@@ -32,7 +32,7 @@ def evaluate(cfg: EvaluateConfig) -> dict[str, Scores]:
             with phases(system, f"{len(held_out)} turns"):
                 model, tokenizer, prompt, max_length = _system(cfg, system)
                 found[system], predictions = score(
-                    model, tokenizer, held_out, prompt, max_length, cfg.evaluation, progress=system
+                    model, tokenizer, held_out, prompt, max_length, cfg.evaluation, progress=bar(system)
                 )
             name = f"{cfg.suite.name}/{_metric_name(system)}"
             run.metrics(found[system].metrics(name))

@@ -8,7 +8,7 @@ from wikillama.data.dialogue import Dialogue
 from wikillama.data.encode import Encoded, cuts, encode_all
 from wikillama.data.grounding import examples
 from wikillama.errors import InputError
-from wikillama.jobs.console import Phases, console, quiet_libraries
+from wikillama.jobs.console import Phases, bar, console, quiet_libraries
 from wikillama.model.base import load_tokenizer_only
 
 SPLITS: tuple[Split, ...] = ("train", "valid_seen", "valid_unseen", "test_seen", "test_unseen")
@@ -33,7 +33,7 @@ def prepare(cfg: PrepareConfig) -> None:
                 console.print(f"  left out: {error}")
                 continue
             grounded = [example for dialogue in dialogues for example in examples(dialogue, cfg.knowledge)]
-            encoded = encode_all(grounded, cfg.prompt, tokenizer, cfg.data.max_length, progress=f"encode {split}")
+            encoded = encode_all(grounded, cfg.prompt, tokenizer, cfg.data.max_length, progress=bar(f"encode {split}"))
         table.add_row(split, *_counts(dialogues, encoded), end_section=split == SPLITS[-1])
     console.print(table)
     console.print(f"wall time  {phases}")

@@ -18,7 +18,7 @@ from wikillama.data.datamodule import WowDataModule
 from wikillama.data.dialogue import Example
 from wikillama.data.encode import cuts
 from wikillama.evaluation.score import Scores, score
-from wikillama.jobs.console import Phases, console, quiet_libraries, scores_table
+from wikillama.jobs.console import Phases, bar, console, quiet_libraries, scores_table
 from wikillama.model import adapters
 from wikillama.model.base import Base, device_of, load_base, load_tokenizer_only, resolve_dtype
 from wikillama.model.recipe import Recipe
@@ -106,7 +106,9 @@ def train(cfg: TrainConfig) -> Trained | None:
 def read_data(cfg: TrainConfig) -> tuple[WowDataModule, list[Example]]:
     """Train and valid, encoded, and the held-out turns of the suite."""
     tokenizer = load_tokenizer_only(cfg.model, cfg.cache_dir)
-    data = WowDataModule(cfg.data, cfg.knowledge, cfg.prompt, tokenizer, cfg.trainer, cfg.seed)
+    data = WowDataModule(
+        cfg.data, cfg.knowledge, cfg.prompt, tokenizer, cfg.trainer, cfg.seed, progress=console.is_terminal
+    )
     data.setup()
     return data, load_examples(cfg.data, cfg.knowledge, cfg.suite.split)
 
@@ -136,7 +138,7 @@ def _score(
 ) -> Scores:
     # fresh LoRA weights add exactly nothing (B is zero), so the base is scored with them in place
     found, predictions = score(
-        model, base.tokenizer, held_out, cfg.prompt, cfg.data.max_length, cfg.evaluation, progress=system
+        model, base.tokenizer, held_out, cfg.prompt, cfg.data.max_length, cfg.evaluation, progress=bar(system)
     )
     suite = cfg.suite.name if system == "tuned" else f"{cfg.suite.name}/{system}"
     run.metrics(found.metrics(suite))
@@ -175,7 +177,7 @@ def _results(
     results = {
         "adapter/params": float(count),
         "adapter/size_mb": size,
-        "memory/peak_gb": peak_memory_gb(device),
+        "memory/peak_job_gb": peak_memory_gb(device),
         "train/mean_tokens_per_s": fitted.tokens_per_s,
         "val/best_loss": fitted.best_val_loss,
         "runtime/init_s": phases.seconds["load"],
@@ -217,7 +219,7 @@ def _print_summary(cfg: TrainConfig, trained: Trained, device: torch.device, pha
     facts = Table.grid(padding=(0, 2))
     facts.add_row("adapter", f"{trained.adapter_params:,} parameters, {trained.adapter_mb:.1f} MB")
     facts.add_row("training", f"{trained.fit.steps} steps, {trained.fit.tokens_per_s:,.0f} tokens/s (without padding)")
-    facts.add_row("peak memory", f"{peak_memory_gb(device):.2f} GB")
+    facts.add_row("peak memory", f"{trained.fit.peak_gb:.2f} GB in training, {peak_memory_gb(device):.2f} GB in all")
     facts.add_row("wall time", str(phases))
     if trained.version is not None:
         alias = f", alias {trained.version.alias}" if trained.version.alias else ""

@@ -16,7 +16,7 @@ from wikillama.data.datamodule import WowDataModule
 from wikillama.errors import InputError
 from wikillama.model.base import computes_in_bf16
 from wikillama.model.loss import causal_lm
-from wikillama.training.callbacks import Throughput
+from wikillama.training.callbacks import Throughput, peak_memory_gb
 from wikillama.training.module import KgdModule
 
 
@@ -28,6 +28,7 @@ class FitResult:
     seconds: float
     tokens_per_s: float
     best_val_loss: float
+    peak_gb: float  # of memory, see `callbacks.peak_memory_gb`
 
 
 def fit(
@@ -66,13 +67,14 @@ def fit(
         raise InputError(f"resume: {resume_from} does not fit this job ({error})") from error
     module.to(device)  # Lightning leaves what it trained on the CPU
     seconds = time.perf_counter() - started
+    peak = peak_memory_gb(device)
     if trainer.interrupted:
         raise KeyboardInterrupt
     _load_weights(module, Path(best.best_model_path))
     model.eval()
     score = best.best_model_score
     assert score is not None
-    return FitResult(trainer.global_step, seconds, throughput.mean, float(score))
+    return FitResult(trainer.global_step, seconds, throughput.mean, float(score), peak)
 
 
 def build_trainer(
