@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from wikillama.tracking.facts import shown
 from wikillama.tracking.loading import DEFAULT_STORE
 from wikillama.tracking.run import open_client
 
@@ -23,7 +24,7 @@ def main(run_id: str, target: str, store: str = DEFAULT_STORE) -> None:
         "status": run.info.status,
         "date": datetime.fromtimestamp(run.info.start_time / 1000, UTC).isoformat(timespec="seconds"),
         "tags": dict(sorted(tags.items())),
-        "params": dict(sorted(run.data.params.items())),
+        "params": shown(dict(sorted(run.data.params.items()))),
         "metrics": dict(sorted(run.data.metrics.items())),
     }
     Path(target).parent.mkdir(parents=True, exist_ok=True)

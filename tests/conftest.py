@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: composed configurations, tokenizers, and real data where it is at hand."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ SHARED = ROOT.parent / "shared" / "data"
 def compose() -> Callable[..., Any]:
     """`compose("peft=lora", ..., name="train")`: the composed and validated configuration of an entry script."""
 
+    @cache  # a composition takes 0.1 s, and configurations are immutable
     def compose_one(*overrides: str, name: str = "train") -> Any:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             return cli.validate(hydra_compose(name, list(overrides)), SCHEMAS[name])

@@ -65,6 +65,8 @@ def run(config_name: str, schema: type[Config], job: Callable[[Config], None]) -
 
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
+    except BrokenPipeError:  # `| head` has seen enough; nothing is left to say, not even at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         codes.append(130)

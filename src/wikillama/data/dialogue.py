@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from wikillama.errors import InputError
+
 Speaker = Literal["apprentice", "wizard"]
 
 
@@ -14,6 +16,13 @@ class Turn:
     text: str
     knowledge: str | None = None  # the sentence that the Wizard chose for this reply; None: none was used
     target: bool = False
+
+
+def clean(text: str, where: str) -> str:
+    """The text without white space around it. Raises InputError for half of a surrogate pair, which no UTF-8 holds."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise InputError(f"{where}: half of a surrogate pair (\\ud800 to \\udfff); repair the text")
+    return text.strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wikillama.config.schema import JsonlFields
-from wikillama.data.dialogue import Dialogue, Speaker, Turn
+from wikillama.data.dialogue import Dialogue, Speaker, Turn, clean
 from wikillama.errors import InputError
 
 
@@ -54,7 +54,7 @@ def _row(line: bytes, fields: JsonlFields, where: str) -> tuple[list[str], str |
         raise InputError(f"{where}: '{fields.response}' is empty or not text")
     context = _segments(row[fields.context], fields, where)
     persona = context.pop(0) if fields.persona_first and context else None
-    return context, persona, _sentence(row[fields.knowledge], fields, where), response.strip()
+    return context, persona, _sentence(row[fields.knowledge], fields, where), clean(response, where)
 
 
 def _sentence(knowledge: Any, fields: JsonlFields, where: str) -> str | None:
@@ -71,7 +71,7 @@ def _segments(context: Any, fields: JsonlFields, where: str) -> list[str]:
         context = context.split(fields.separator) if fields.separator else [context]
     if not isinstance(context, list) or not all(isinstance(part, str) for part in context):
         raise InputError(f"{where}: '{fields.context}' is neither text nor a list of texts")
-    return [part.strip() for part in context if part.strip()]
+    return [clean(part, where) for part in context if part.strip()]
 
 
 def _history(context: list[str]) -> Iterator[Turn]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wikillama.data.dialogue import Dialogue, Turn
+from wikillama.data.dialogue import Dialogue, Turn, clean
 from wikillama.errors import InputError
 
 SPLIT_FILES = {
@@ -77,12 +77,13 @@ def _turn(raw: Any, where: str) -> Turn:
     # the digit of a speaker is the seat (0 speaks first), the name is the role: 0_Wizard, 1_Apprentice, ...
     if not isinstance(raw, dict) or not isinstance(raw.get("text"), str) or not isinstance(raw.get("speaker"), str):
         raise InputError(f"{where}: 'text' or 'speaker' is missing or not text")
-    text = raw["text"].strip()
+    text = clean(raw["text"], where)
     if not text:
         raise InputError(f"{where}: the text is empty")
     if "wizard" not in raw["speaker"].lower():
         return Turn("apprentice", text)
-    return Turn("wizard", text, knowledge=_checked_sentence(raw.get("checked_sentence")), target=True)
+    knowledge = _checked_sentence(raw.get("checked_sentence"))
+    return Turn("wizard", text, knowledge=knowledge and clean(knowledge, where), target=True)
 
 
 def _checked_sentence(checked: Any) -> str | None:

@@ -3,16 +3,16 @@
 import yaml
 from rich.table import Table
 
-from wikillama.config.paths import portable
 from wikillama.config.schema import TrainConfig
 from wikillama.jobs.console import console, quiet_libraries
 from wikillama.model.adapters import count_trainable, megabytes
+from wikillama.tracking.facts import shown
 
 
 def dry_run(cfg: TrainConfig) -> None:
     """Print the composed job, the parameters that it would train, and the size of what it would save."""
     quiet_libraries()
-    console.print(portable(yaml.safe_dump(cfg.model_dump(), sort_keys=False)), markup=False)
+    console.print(yaml.safe_dump(shown(cfg.model_dump()), sort_keys=False), markup=False)
     count = count_trainable(cfg.model, cfg.peft)
     facts = Table.grid(padding=(0, 2))
     facts.add_row("trainable", f"{count:,} parameters")

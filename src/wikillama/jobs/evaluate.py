@@ -12,6 +12,7 @@ from wikillama.data.corpus import load_examples
 from wikillama.evaluation.score import Scores, score
 from wikillama.jobs.console import Phases, bar, console, quiet_libraries, scores_table
 from wikillama.model.base import device_of, load_base, resolve_dtype
+from wikillama.tracking.facts import shown
 from wikillama.tracking.loading import load_adapter
 from wikillama.tracking.run import tracked_run
 
@@ -41,9 +42,8 @@ def evaluate(cfg: EvaluateConfig) -> dict[str, Scores]:
         console.print()
         title = f"{cfg.suite.name}: {len(held_out)} turns, {cfg.knowledge.mode} knowledge"
         console.print(scores_table(title, found))
-        console.print(
-            f"wall time     {phases}\nlook further  mlflow ui --backend-store-uri {cfg.tracking.uri}   (run {run.id})"
-        )
+        store = shown(cfg.tracking.uri)
+        console.print(f"wall time     {phases}\nlook further  mlflow ui --backend-store-uri {store}   (run {run.id})")
     return found
 
 

@@ -22,6 +22,7 @@ from wikillama.jobs.console import Phases, bar, console, quiet_libraries, scores
 from wikillama.model import adapters
 from wikillama.model.base import Base, device_of, load_base, load_tokenizer_only, resolve_dtype
 from wikillama.model.recipe import Recipe
+from wikillama.tracking.facts import shown
 from wikillama.tracking.registry import ADAPTER, Version, register
 from wikillama.tracking.run import TrackedRun, checkpoints_of, tracked_run
 from wikillama.training.callbacks import peak_memory_gb
@@ -226,7 +227,7 @@ def _print_summary(cfg: TrainConfig, trained: Trained, device: torch.device, pha
         facts.add_row("registered", f"{trained.version.name} version {trained.version.number}{alias}")
     if cfg.model.weights == "random":
         facts.add_row("weights", "random: figures of speed and memory only, scores mean nothing")
-    facts.add_row("look further", f"mlflow ui --backend-store-uri {cfg.tracking.uri}   (run {trained.run_id})")
+    facts.add_row("look further", f"mlflow ui --backend-store-uri {shown(cfg.tracking.uri)}   (run {trained.run_id})")
     system = (
         f"models:/{trained.version.name}/{trained.version.number}"
         if trained.version

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -15,6 +15,7 @@ from wikillama.errors import InputError
 from wikillama.model.base import architecture
 
 ADAPTER_DTYPE = torch.bfloat16  # of saved adapters; in memory they are float32 while they train
+_ADAPTER = "adapter_model.safetensors"  # PEFT's own name
 _ALL_WEIGHTS = "model.safetensors"
 
 
@@ -79,7 +80,7 @@ def save(model: PeftModel | LlamaForCausalLM, folder: Path) -> Path:
         save_file(tensors, folder / _ALL_WEIGHTS, metadata={"format": "pt"})
         return folder
     model.save_pretrained(str(folder), save_embedding_layers=False)
-    file = folder / "adapter_model.safetensors"
+    file = folder / _ADAPTER
     rounded = {name: tensor.to(ADAPTER_DTYPE) for name, tensor in load_file(file).items()}
     save_file(rounded, file, metadata={"format": "pt"})
     return folder
@@ -92,6 +93,11 @@ def load(model: LlamaForCausalLM, folder: Path, name: str = "default") -> PeftMo
             model.load_state_dict(load_file(folder / _ALL_WEIGHTS), strict=not model.config.tie_word_embeddings)
             return model
         wrapped = PeftModel.from_pretrained(model, str(folder), adapter_name=name)
+        # PEFT only warns of tensors that are missing, and does not mind those that it has no place for
+        expected = get_peft_model_state_dict(wrapped, adapter_name=name, save_embedding_layers=False)
+        differing = expected.keys() ^ load_file(folder / _ADAPTER).keys()
+        if differing:
+            raise ValueError(f"{len(differing)} tensors are missing or have no place, such as {min(differing)}")
     except (SafetensorError, json.JSONDecodeError, OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{folder}: cannot be put onto this base model ({error})") from error
     wrapped.requires_grad_(False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
@@ -58,22 +59,30 @@ def load_base(
     """
     random = model.weights == "random"
     folder = None if random else model_folder(model, cache_dir)
-    loaded = LlamaForCausalLM.from_pretrained(
-        folder,
-        config=architecture(model, folder),
-        state_dict=random_weights(architecture(model, None), dtype) if random else None,
-        quantization_config=bitsandbytes_config(quantization, dtype),
-        dtype=dtype,
-        device_map={"": device},
-        use_safetensors=True,
-    )
+    config = architecture(model, folder)
+    weights_hash = _random_hash(model) if folder is None else weights_sha256(folder)
+    try:
+        loaded = LlamaForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            state_dict=random_weights(architecture(model, None), dtype) if random else None,
+            quantization_config=bitsandbytes_config(quantization, dtype),
+            dtype=dtype,
+            device_map={"": device},
+            use_safetensors=True,
+        )
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{folder}: its weights cannot be read ({error}); fetch or convert the model again") from error
+    if random and device.type == "cpu" and quantization.type == "none":
+        for parameter in loaded.parameters():
+            parameter.data = parameter.data.clone()  # still views of one block, and training one would change all
     loaded.requires_grad_(False)
     loaded.generation_config.pad_token_id = None
     return Base(
         model=loaded,
         tokenizer=tokenizer_of(model, folder),
         id=base_id(model),
-        weights_hash=_random_hash(model) if folder is None else weights_sha256(folder),
+        weights_hash=weights_hash,
         dtype=dtype,
     )
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import torch
 
-from wikillama.config.paths import ROOT, portable
+from wikillama.config.paths import ROOT, public
 from wikillama.config.schema import Section
 
 _PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "lightning", "mlflow", "mlflow-skinny", "hydra-core"]
@@ -19,9 +19,24 @@ _PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "lightning", "mlfl
 _INCIDENTAL = ("tracking", "resume", "dry_run", "cache_dir")
 
 
+def shown(node: Any) -> Any:
+    """A configuration as others may see it: no home directory, no user and password in a URI."""
+    if isinstance(node, dict):
+        return {key: shown(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [shown(value) for value in node]
+    if not isinstance(node, str):
+        return node
+    text = public(node)
+    if "://" not in text or "@" not in text:
+        return text
+    parts = urlsplit(text)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
 def flat(config: Section) -> dict[str, str]:
-    """The configuration as MLflow params: dotted keys, no home directory, no password."""
-    return {key: public(value) for key, value in _leaves(config.model_dump(), "")}
+    """The configuration as MLflow params, with dotted keys, as `shown` shows it."""
+    return {key: str(value) for key, value in _leaves(shown(config.model_dump()), "")}
 
 
 def _leaves(node: Any, prefix: str) -> list[tuple[str, Any]]:
@@ -30,18 +45,9 @@ def _leaves(node: Any, prefix: str) -> list[tuple[str, Any]]:
     return [leaf for key, value in node.items() for leaf in _leaves(value, f"{prefix}.{key}" if prefix else key)]
 
 
-def public(value: Any) -> str:
-    """A value as others may see it."""
-    text = portable(str(value))
-    if "://" not in text or "@" not in text:
-        return text
-    parts = urlsplit(text)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
 def config_hash(config: Section) -> str:
     """Equal for two runs that would compute the same: the configuration less names and places."""
-    kept = {key: value for key, value in config.model_dump().items() if key not in _INCIDENTAL}
+    kept = {key: shown(value) for key, value in config.model_dump().items() if key not in _INCIDENTAL}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 

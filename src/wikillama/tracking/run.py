@@ -17,10 +17,10 @@ from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
-from wikillama.config.paths import ROOT, portable
+from wikillama.config.paths import ROOT, public
 from wikillama.config.schema import Section, TrackingConfig
 from wikillama.errors import InputError
-from wikillama.tracking.facts import code_tags, config_hash, environment_tags, flat
+from wikillama.tracking.facts import code_tags, config_hash, environment_tags, flat, shown
 
 _PARAMS_A_CALL = 100  # MLflow's limit
 CHECKPOINTS_TAG = "wikillama.checkpoints"  # folder of a run's checkpoints, relative to the checkout where it is inside
@@ -109,20 +109,19 @@ def tracked_run(
         params = [Param(key, value) for key, value in flat(config).items()]
         for start in range(0, len(params), _PARAMS_A_CALL):
             client.log_batch(run.info.run_id, params=params[start : start + _PARAMS_A_CALL])
-        client.log_text(run.info.run_id, portable(yaml.safe_dump(config.model_dump(), sort_keys=False)), "config.yaml")
+        client.log_text(run.info.run_id, yaml.safe_dump(shown(config.model_dump()), sort_keys=False), "config.yaml")
     else:
         run = find_run(client, tracking, resume)
         client.update_run(run.info.run_id, status="RUNNING")
     tracked = TrackedRun(client, run.info.run_id, tracking.experiment, store_uri(tracking.uri))
-    place = checkpoints.relative_to(ROOT) if checkpoints.is_relative_to(ROOT) else portable(str(checkpoints))
-    hashed = {"wikillama.config_hash": config_hash(config), CHECKPOINTS_TAG: str(place)}
+    hashed = {"wikillama.config_hash": config_hash(config), CHECKPOINTS_TAG: public(str(checkpoints))}
     try:
         tracked.tags(code_tags() | environment_tags() | hashed)
         yield tracked
     except BaseException as error:
         killed = isinstance(error, KeyboardInterrupt)
         first_line = (str(error).splitlines() or [""])[0]
-        tracked.tags({"wikillama.error": portable(f"{type(error).__name__}: {first_line}")[:500]})
+        tracked.tags({"wikillama.error": public(f"{type(error).__name__}: {first_line}")[:500]})
         client.set_terminated(tracked.id, status="KILLED" if killed else "FAILED")
         raise
     client.set_terminated(tracked.id)

@@ -1,0 +1,141 @@
+"""Batches: padding, grouping by length, an order that depends on seed and epoch alone, and resuming."""
+
+import random
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+
+from wikillama.data.batching import Collator, LengthGroupedBatches, ResumableLoader
+from wikillama.data.encode import IGNORED, Encoded
+
+PAD = 0
+
+
+def examples(n: int, seed: int = 0) -> list[Encoded]:
+    """Examples whose first id is their number, and whose lengths spread as those of dialogues do."""
+    draw = random.Random(seed)
+    lengths = [5 + int(draw.lognormvariate(5, 0.5)) for _ in range(n)]
+    return [Encoded([number, *[7] * (length - 1)], length // 2) for number, length in enumerate(lengths)]
+
+
+@pytest.mark.parametrize("lengths", [[1], [8], [9], [3, 17, 16], [4, 4, 4]])
+def test_collator_pads_to_multiples_of_eight(lengths: list[int]) -> None:
+    batch = Collator(PAD)([Encoded([PAD, *[5] * (n - 1)], n // 2) for n in lengths])  # the pad id occurs in the text
+    width = batch["input_ids"].shape[1]
+    assert width % 8 == 0
+    assert max(lengths) <= width < max(lengths) + 8
+    for name in ("input_ids", "attention_mask", "labels"):
+        assert batch[name].shape == (len(lengths), width)
+        assert batch[name].dtype == torch.int64
+    for row, n in enumerate(lengths):
+        assert batch["input_ids"][row].tolist() == [PAD, *[5] * (n - 1), *[PAD] * (width - n)]
+        assert batch["attention_mask"][row].tolist() == [1] * n + [0] * (width - n)
+        learnt = [5] * (n - n // 2) if n > 1 else [PAD]
+        assert batch["labels"][row].tolist() == [IGNORED] * (n // 2) + learnt + [IGNORED] * (width - n)
+
+
+def test_a_pad_id_in_the_reply_is_learnt() -> None:
+    batch = Collator(PAD)([Encoded([5, PAD, PAD, 6], 1)])
+    assert batch["labels"][0].tolist() == [IGNORED, PAD, PAD, 6, *[IGNORED] * 4]
+    assert batch["attention_mask"][0].sum() == 4
+
+
+@pytest.mark.parametrize(("n", "size"), [(1, 4), (4, 4), (103, 4), (1000, 8)])
+def test_each_epoch_takes_every_index_once(n: int, size: int) -> None:
+    order = LengthGroupedBatches([len(e.input_ids) for e in examples(n)], size, seed=0)
+    orders = []
+    for order.epoch in range(3):
+        batches = list(order)
+        assert sorted(i for batch in batches for i in batch) == list(range(n))
+        assert len(batches) == len(order)
+        assert max(map(len, batches)) <= size
+        assert sum(len(batch) < size for batch in batches) <= 1
+        orders.append(batches)
+    assert n <= size or orders[0] != orders[1] != orders[2] != orders[0]
+
+
+def test_order_depends_on_seed_and_epoch_alone() -> None:
+    lengths = [len(e.input_ids) for e in examples(200)]
+    first, again, other = (LengthGroupedBatches(lengths, 4, seed) for seed in (1, 1, 2))
+    torch.rand(3)  # no use of the global generator
+    assert first.batches() == first.batches() == again.batches() != other.batches()
+    first.epoch = again.epoch = 5
+    assert first.batches() == again.batches()
+
+
+def test_grouping_saves_padding_and_keeps_chance() -> None:
+    lengths = [len(e.input_ids) for e in examples(2000)]
+    order = LengthGroupedBatches(lengths, 8, seed=0)
+
+    def waste(batches: list[list[int]]) -> int:
+        return sum(max(lengths[i] for i in batch) * len(batch) - sum(lengths[i] for i in batch) for batch in batches)
+
+    shuffled = random.Random(0).sample(range(2000), 2000)
+    by_chance = [shuffled[i : i + 8] for i in range(0, 2000, 8)]
+    assert waste(order.batches()) < 0.15 * waste(by_chance)
+    means = [sum(lengths[i] for i in batch) / len(batch) for batch in order.batches()]
+    halves = sum(means[:125]) / 125, sum(means[125:]) / 125
+    assert 0.8 < halves[0] / halves[1] < 1.25  # long batches do not all come first
+
+
+@pytest.mark.parametrize("n", [64, 70])
+def test_ranks_share_an_epoch(n: int) -> None:
+    order = LengthGroupedBatches([len(e.input_ids) for e in examples(n)], 4, seed=0)
+    order.ranks = 3
+    shares = []
+    for order.rank in range(3):
+        shares.append(order.batches())
+        assert len(shares[-1]) == len(order)
+    seen = [i for share in shares for batch in share for i in batch]
+    assert len(seen) == len(set(seen)) > n - 3 * 4
+
+
+def numbers(batches: Any) -> list[list[int]]:
+    return [batch["input_ids"][:, 0].tolist() for batch in batches]
+
+
+@pytest.mark.parametrize("taken", [0, 1, 5, 12, 13, 14, 20])
+def test_a_loader_goes_on_where_it_was(taken: int) -> None:
+    def loader(seed: int = 3) -> ResumableLoader:
+        return ResumableLoader(examples(50), 4, seed, Collator(PAD))  # 13 batches an epoch
+
+    whole = loader()
+    assert len(whole) == 13
+    epochs = [numbers(whole) for _ in range(3)]
+    stopped = loader()
+    for _ in range(taken // 13):
+        list(stopped)
+    list(islice(stopped, taken % 13))
+    resumed = loader()
+    resumed.load_state_dict(stopped.state_dict())
+    rest = [numbers(resumed), numbers(resumed)] if taken < 13 else [numbers(resumed)]
+    expected = [batch for epoch in epochs for batch in epoch]
+    assert [batch for epoch in rest for batch in epoch] == expected[taken : 13 * (taken // 13 + len(rest))]
+
+
+class Recorder(LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen: dict[int, list[int]] = {}
+
+    def training_step(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        self.seen.setdefault(self.current_epoch, []).extend(batch["input_ids"][:, 0].tolist())
+        return self.weight.sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_lightning_sees_every_example_once_an_epoch() -> None:
+    module = Recorder()
+    off = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(max_epochs=3, accelerator="cpu", use_distributed_sampler=False, **off)  # type: ignore[arg-type]
+    trainer.fit(module, ResumableLoader(examples(50), 4, 0, Collator(PAD)))
+    assert sorted(module.seen) == [0, 1, 2]
+    for seen in module.seen.values():
+        assert sorted(seen) == list(range(50))
+    assert module.seen[0] != module.seen[1] != module.seen[2]
