@@ -70,9 +70,10 @@ class LengthGroupedBatches(Sampler[list[int]]):
 
 
 class ResumableLoader(DataLoader[Any]):
-    """A loader whose place in the epoch is part of Lightning's checkpoint, so that a resumed run sees each batch once.
+    """A loader whose place in the epoch can be saved, so that a resumed run sees each batch once.
 
-    Lightning saves and restores the state of loaders that have `state_dict` and `load_state_dict`.
+    `WowDataModule` saves it. Lightning would, too, but where the number of steps is asked for before training starts,
+    as schedules do, it makes the loader before it has read the checkpoint, and then forgets to restore it.
     """
 
     def __init__(self, examples: list[Encoded], batch_size: int, seed: int, collator: Collator) -> None:

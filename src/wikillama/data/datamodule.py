@@ -35,6 +35,8 @@ class WowDataModule(LightningDataModule):
         self.train: list[Encoded] = []
         self.valid: list[Encoded] = []
         self.fingerprint = ""
+        self._loader: ResumableLoader | None = None
+        self._resumed: dict[str, int] | None = None
 
     def setup(self, stage: str | None = None) -> None:
         if self.train:
@@ -54,7 +56,16 @@ class WowDataModule(LightningDataModule):
         return Collator(pad)
 
     def train_dataloader(self) -> ResumableLoader:
-        return ResumableLoader(self.train, self.trainer_config.batch_size, self.seed, self.collator)
+        self._loader = ResumableLoader(self.train, self.trainer_config.batch_size, self.seed, self.collator)
+        if self._resumed is not None:
+            self._loader.load_state_dict(self._resumed)
+        return self._loader
+
+    def state_dict(self) -> dict[str, int]:
+        return self._loader.state_dict() if self._loader is not None else {}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._resumed = state or None  # the loader is made after this
 
     def val_dataloader(self) -> DataLoader[Encoded]:
         by_length = sorted(self.valid, key=lambda e: len(e.input_ids))

@@ -22,7 +22,7 @@ def quiet_libraries() -> None:
     transformers_logging.set_verbosity_error()
     if not console.is_terminal:
         transformers_logging.disable_progress_bar()
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero", "huggingface_hub"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for message in (
         ".*does not have many workers.*",

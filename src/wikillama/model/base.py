@@ -1,6 +1,7 @@
 """Loads a base model: architecture, weights, quantization, tokenizer."""
 
 import hashlib
+import os
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,9 @@ def device_of(accelerator: str) -> torch.device:
     """The device that `trainer.accelerator` means here. Raises InputError for a GPU that is not there."""
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise InputError("trainer.accelerator=gpu: torch sees no GPU here; use trainer=cpu, or install torch with CUDA")
-    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+    if accelerator == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # each rank of a distributed run has its own
 
 
 def computes_in_bf16(device: torch.device) -> bool:

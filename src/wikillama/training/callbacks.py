@@ -1,4 +1,4 @@
-"""What a run measures of itself while it trains."""
+"""When a run validates, and what it measures of itself while it trains."""
 
 import resource
 import time
@@ -15,6 +15,29 @@ def peak_memory_gb(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # Linux counts in KiB
+
+
+class Validations(Callback):
+    """Validates evenly `per_epoch` times an epoch, its end included, and when training ends at `max_steps`.
+
+    Always between two optimizer steps: a checkpoint inside an accumulation window would lose the gradients so far.
+    Lightning's own `val_check_interval` counts micro-batches, and leaves out the end of an epoch it does not divide.
+    """
+
+    def __init__(self, per_epoch: int) -> None:
+        self.per_epoch = per_epoch
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        batches, window, done = int(trainer.num_training_batches), trainer.accumulate_grad_batches, batch_idx + 1
+        steps, step = -(-batches // window), -(-done // window)
+        stepped = done % window == 0 or done == batches
+        due = step * self.per_epoch // steps > (step - 1) * self.per_epoch // steps
+        ends = trainer.global_step == trainer.max_steps
+        trainer.val_check_batch = (
+            done if stepped and (due or ends) else batches + 1
+        )  # Lightning asks whether it divides
 
 
 class Throughput(Callback):

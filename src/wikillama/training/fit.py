@@ -1,5 +1,6 @@
 """Fits a model: trainer, checkpoints, early stopping, resuming."""
 
+import pickle
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,8 @@ from wikillama.data.datamodule import WowDataModule
 from wikillama.errors import InputError
 from wikillama.model.base import computes_in_bf16
 from wikillama.model.loss import causal_lm
-from wikillama.training.callbacks import Throughput, peak_memory_gb
-from wikillama.training.module import KgdModule
+from wikillama.training.callbacks import Throughput, Validations, peak_memory_gb
+from wikillama.training.module import BadCheckpointError, KgdModule
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,20 @@ def fit(
     module = KgdModule(model, cfg.optim, cfg.schedule)
     throughput = Throughput()
     best = ModelCheckpoint(
-        checkpoints, filename="best", monitor="val/loss", save_last=True, enable_version_counter=False
+        checkpoints,
+        filename="best",
+        monitor="val/loss",
+        save_last=True,
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
     )
-    callbacks: list[Callback] = [best, throughput]
+    if resume_from is not None:
+        _check_readable(resume_from)
+    callbacks: list[Callback] = [best, throughput, Validations(cfg.trainer.validations_per_epoch)]
     if cfg.trainer.patience is not None:
-        callbacks.append(EarlyStopping(monitor="val/loss", patience=cfg.trainer.patience))
+        callbacks.append(
+            EarlyStopping(monitor="val/loss", patience=cfg.trainer.patience, check_on_train_epoch_end=False)
+        )
     if cfg.trainer.progress_bar:
         callbacks.append(RichProgressBar())
     trainer = build_trainer(cfg.trainer, device, callbacks, logger)
@@ -61,9 +71,7 @@ def fit(
     started = time.perf_counter()
     try:
         trainer.fit(module, data, ckpt_path=resume_from, weights_only=True)
-    except ValueError as error:
-        if resume_from is None:
-            raise
+    except BadCheckpointError as error:
         raise InputError(f"resume: {resume_from} does not fit this job ({error})") from error
     module.to(device)  # Lightning leaves what it trained on the CPU
     seconds = time.perf_counter() - started
@@ -92,7 +100,6 @@ def build_trainer(
         max_steps=cfg.max_steps or -1,
         accumulate_grad_batches=cfg.accumulate_grad_batches,
         gradient_clip_val=cfg.gradient_clip_norm or None,
-        val_check_interval=1.0 / cfg.validations_per_epoch,
         num_sanity_val_steps=0,
         log_every_n_steps=cfg.log_every_n_steps,
         use_distributed_sampler=False,  # the batch sampler shares out length-grouped batches itself
@@ -102,6 +109,14 @@ def build_trainer(
         callbacks=callbacks,
         logger=logger or False,
     )
+
+
+def _check_readable(checkpoint: Path) -> None:
+    """Raises InputError for a checkpoint that is cut off or no checkpoint at all."""
+    try:
+        torch.load(checkpoint, map_location="meta", weights_only=True, mmap=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        raise InputError(f"resume: {checkpoint} cannot be read ({str(error).splitlines()[0]})") from error
 
 
 def _load_weights(module: KgdModule, checkpoint: Path) -> None:

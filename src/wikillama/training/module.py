@@ -1,5 +1,6 @@
 """The LightningModule for knowledge-grounded dialogue."""
 
+import hashlib
 import math
 from typing import Any
 
@@ -17,6 +18,10 @@ from wikillama.model.loss import reply_loss
 from wikillama.training.optimizers import build_optimizer, build_schedule
 
 
+class BadCheckpointError(Exception):
+    """A checkpoint of another job."""
+
+
 class KgdModule(LightningModule):
     """Trains replies given history and knowledge.
 
@@ -30,9 +35,15 @@ class KgdModule(LightningModule):
         self.model = model
         self.optim, self.schedule = optim, schedule
         self.strict_loading = False  # checkpoints hold no base weights
-        self._trained = {f"model.{name}" for name in trainable(model)}
+        self._trained = {f"model.{name}": p.shape for name, p in trainable(model).items()}
+        self._seed = torch.initial_seed()
         self._window = torch.zeros(2, dtype=torch.float64)  # sum of losses, number of target tokens
         self._valid = torch.zeros(2, dtype=torch.float64)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # dropout follows from seed, rank and place alone, so that a resumed run draws what an uninterrupted one draws
+        place = self._seed, self.trainer.global_rank, self.trainer.fit_loop.epoch_loop.total_batch_idx
+        torch.manual_seed(int.from_bytes(hashlib.sha256(str(place).encode()).digest()[:8], "big", signed=True))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss, tokens = reply_loss(self.model, batch)
@@ -80,5 +91,5 @@ class KgdModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # with strict loading off, nothing else would notice a checkpoint of another adapter
-        if set(checkpoint["state_dict"]) != self._trained:
-            raise ValueError("the checkpoint holds other parameters than this job trains")
+        if {name: tensor.shape for name, tensor in checkpoint["state_dict"].items()} != self._trained:
+            raise BadCheckpointError("the checkpoint holds other parameters than this job trains")

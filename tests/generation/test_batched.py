@@ -1,0 +1,103 @@
+"""Greedy replies: the same alone and in a batch, ended by the end token, and real ones by a real model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from wikillama.data.encode import encode, end_token_id
+from wikillama.generation.batched import _left_padded, generate
+from wikillama.generation.bot import Bot
+from wikillama.model.base import load_base
+from wikillama.model.recipe import Recipe
+
+CPU = torch.device("cpu")
+LENGTHS = (3, 40, 17, 17, 1, 90, 8)
+NEVER = 511  # an id beyond the bytes, which decodes to nothing
+
+
+@pytest.fixture(scope="module")
+def tiny(compose: Callable[..., Any]) -> Any:
+    cfg = compose("model=tiny", name="prepare")
+    base = load_base(cfg.model, cfg.quantization, CPU, torch.float32, cfg.cache_dir)
+    base.model.lm_head.weight.data[261:] = 0  # only ids that the tokenizer has
+    base.model.lm_head.weight.data *= 50  # decided enough for rounding not to matter
+    return base
+
+
+def prompts() -> list[list[int]]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randint(5, 261, (n,), generator=generator).tolist() for n in LENGTHS]
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 7, 100])
+def test_a_batch_replies_as_each_alone(tiny: Any, batch_size: int) -> None:
+    alone = [generate(tiny.model, tiny.tokenizer, [p], NEVER, 12, batch_size=1)[0] for p in prompts()]
+    together = generate(tiny.model, tiny.tokenizer, prompts(), NEVER, 12, batch_size)
+    assert together == alone
+    assert len(set(alone)) == len(alone)
+
+
+def test_it_is_greedy_and_stops_at_the_end_token(tiny: Any) -> None:
+    """By hand, a token at a time, without cache or padding."""
+    ids = prompts()[1]
+    with torch.no_grad():
+        for _ in range(12):
+            ids = [*ids, int(tiny.model(torch.tensor([ids])).logits[0, -1].argmax())]
+    produced = ids[len(prompts()[1]) :]
+    decode = tiny.tokenizer.decode
+    (whole,) = generate(tiny.model, tiny.tokenizer, [prompts()[1]], NEVER, 12, 1)
+    assert whole == decode(produced, skip_special_tokens=True).strip()
+    end = produced[5]
+    first = produced.index(end)
+    (ended,) = generate(tiny.model, tiny.tokenizer, [prompts()[1]], end, 12, 1)
+    assert ended == decode(produced[: first + 1], skip_special_tokens=True).strip()
+    assert len(ended) < len(whole)
+
+
+def test_padding_is_on_the_left_and_masked() -> None:
+    ids, mask = _left_padded([[5, 6, 7], [8]], pad_id=9)
+    assert ids.tolist() == [[5, 6, 7], [9, 9, 8]]
+    assert mask.tolist() == [[1, 1, 1], [0, 0, 1]]
+
+
+@pytest.fixture(scope="module")
+def smollm2(compose: Callable[..., Any]) -> Bot:
+    cfg = compose("experiment=demo", "quantization=none", "peft=lora")
+    base = load_base(cfg.model, cfg.quantization, CPU, torch.float32, cfg.cache_dir)
+    recipe = Recipe(
+        model=cfg.model, base_id=base.id, base_weights_hash=base.weights_hash, dtype="float32",
+        quantization=cfg.quantization, peft=cfg.peft, knowledge=cfg.knowledge, prompt=cfg.prompt,
+        max_length=512, max_new_tokens=24,
+    )  # fmt: skip
+    return Bot(base.model, base.tokenizer, recipe)
+
+
+def test_smollm2_knows_the_capital_of_france(smollm2: Bot) -> None:
+    reply = smollm2.reply(["What is the capital of France?"])
+    assert "Paris" in reply
+    assert "<|im_end|>" not in reply
+    assert len(reply.split()) < 24  # it ended by itself
+
+
+def test_smollm2_reads_the_knowledge(smollm2: Bot) -> None:
+    reply = smollm2.reply(["Hi!", "Hello, what shall we talk about?", "Who runs the bakery in Oakville?"],
+                          ["The bakery in Oakville is run by Zebulon Pike."])  # fmt: skip
+    assert "Zebulon" in reply
+
+
+def test_history_that_does_not_fit_is_dropped(smollm2: Bot) -> None:
+    assert "Paris" in smollm2.reply([*["Bananas are yellow. " * 60] * 4, "What is the capital of France?"])
+
+
+def test_a_reply_is_asked_for_as_it_was_trained(smollm2: Bot, compose: Callable[..., Any]) -> None:
+    """The prompt to generate from is, id for id, what stands before the reply in training."""
+    from wikillama.data.corpus import load_examples
+
+    cfg = compose("experiment=demo", "data.limit_test=4")
+    for example in load_examples(cfg.data, cfg.knowledge, "test_seen"):
+        full = encode(example, cfg.prompt, smollm2.tokenizer, 2048)
+        asked = encode(example, cfg.prompt, smollm2.tokenizer, 2048, reply=False)
+        assert asked.input_ids == full.input_ids[: full.prompt_length]
+        assert full.input_ids[-1] == end_token_id(cfg.prompt, smollm2.tokenizer)

@@ -1,0 +1,137 @@
+"""The main job as a user runs it, on a tiny model: what it prints, what MLflow then holds, and who can load it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from wikillama import load_adapter
+from wikillama.config.paths import ROOT
+from wikillama.data.dialogue import Example
+from wikillama.data.encode import encode
+from wikillama.errors import InputError
+from wikillama.tracking.registry import adapter_folder
+
+Done = subprocess.CompletedProcess[str]
+
+TINY = (
+    "model=tiny data=wow_mini trainer=cpu data.max_length=256 data.limit_train=24 data.limit_valid=8 data.limit_test=8 "
+    "trainer.precision=32-true trainer.batch_size=4 trainer.log_every_n_steps=1 trainer.threads=1 "
+    "trainer.progress_bar=false evaluation.max_new_tokens=4"
+)
+METRICS = {
+    "train/loss", "train/tokens_per_s", "train/target_tokens", "val/loss", "val/ppl", "memory/peak_gb",
+    "adapter/size_mb", "adapter/params", "runtime/init_s",
+    "wow_mini_seen/loss", "wow_mini_seen/ppl", "wow_mini_seen/f1", "wow_mini_seen/kf1", "wow_mini_seen/base/ppl",
+}  # fmt: skip
+
+# logits of an adapter, loaded where nothing of the training process is left
+LOGITS = """
+import sys, torch
+from wikillama import load_adapter
+uri, store, ids, out = sys.argv[1:]
+torch.set_num_threads(1)
+bot = load_adapter(uri, tracking_uri=store, accelerator="cpu")
+with torch.inference_mode():
+    torch.save(bot.model(input_ids=torch.load(ids, weights_only=True)).logits, out)
+"""
+
+
+def run(script: str, overrides: str, folder: Path) -> Done:
+    """A script of the checkout, run from another folder, with a store of its own."""
+    command = [sys.executable, str(ROOT / script), *overrides.split(), f"tracking.uri={store(folder)}"]
+    command += [f"hydra.run.dir={folder / 'out' / script}", f"hydra.sweep.dir={folder / 'sweep'}"]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+
+
+def store(folder: Path) -> str:
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("jobs")
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Done:
+    return run("train.py", f"{TINY} tracking.register_as=null tracking.run_name=first", folder)
+
+
+@pytest.fixture(scope="module")
+def client(trained: Done, folder: Path) -> MlflowClient:
+    assert trained.returncode == 0, trained.stderr
+    return MlflowClient(store(folder))
+
+
+@pytest.fixture(scope="module")
+def run_id(client: MlflowClient) -> str:
+    (found,) = client.search_runs([client.get_experiment_by_name("wiki-llama").experiment_id])
+    return str(found.info.run_id)
+
+
+def test_it_ends_with_its_table(trained: Done) -> None:
+    assert trained.returncode == 0, trained.stderr
+    shown = ("loss (nats a token)", "perplexity", "F1", "knowledge-F1", "parameters", "tokens/s", "peak memory")
+    assert [row for row in (*shown, "wall time", "mlflow ui --backend-store-uri") if row not in trained.stdout] == []
+    assert "Traceback" not in trained.stderr
+
+
+def test_mlflow_holds_the_run(client: MlflowClient, run_id: str) -> None:
+    found = client.get_run(run_id)
+    assert found.info.status == "FINISHED"
+    assert METRICS - found.data.metrics.keys() == set()
+    assert found.data.metrics["adapter/params"] == 24_576
+    assert found.data.params["peft.r"] == "12"
+    for tag in ("git_commit", "config_hash", "data_fingerprint", "base_model", "base_weights_hash", "hardware"):
+        assert found.data.tags[f"wikillama.{tag}"]
+    artifacts = {a.path for place in (None, "adapter") for a in client.list_artifacts(run_id, place)}
+    assert {"config.yaml", "adapter/adapter_model.safetensors", "adapter/wikillama.json"} <= artifacts
+
+
+def test_nothing_private_is_logged(client: MlflowClient, run_id: str) -> None:
+    data = client.get_run(run_id).data
+    said = json.dumps([data.params, {k: v for k, v in data.tags.items() if k.startswith("wikillama.")}])
+    assert str(Path.home()) + "/" not in said
+    assert str(ROOT) not in said
+
+
+def test_a_fresh_process_gives_the_same_logits(client: MlflowClient, folder: Path, run_id: str, tmp_path: Path) -> None:
+    uri, ids, out = f"runs:/{run_id}/adapter", tmp_path / "ids.pt", tmp_path / "logits.pt"
+    torch.set_num_threads(1)
+    here = load_adapter(uri, tracking_uri=store(folder), accelerator="cpu")
+    example = Example("0", "0", (("apprentice", "Do you know the Ford Mustang?"),), "Yes.")
+    torch.save(torch.tensor([encode(example, here.recipe.prompt, here.tokenizer, 256).input_ids]), ids)
+    command = [sys.executable, "-c", LOGITS, uri, store(folder), str(ids), str(out)]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    with torch.inference_mode():
+        expected = here.model(input_ids=torch.load(ids, weights_only=True)).logits
+    assert torch.equal(torch.load(out, weights_only=True), expected)
+    assert isinstance(here.reply(["Do you know the Ford Mustang?"], ["It is a car."]), str)
+
+
+def test_evaluate_scores_base_and_adapter(client: MlflowClient, folder: Path, run_id: str) -> None:
+    systems = f"systems=[base,runs:/{run_id}/adapter]"
+    small = "model=tiny quantization=nf4 data.limit_test=8 data.max_length=256 evaluation.max_new_tokens=4"
+    done = run("evaluate.py", f"{small} {systems} suite=wow_mini_unseen", folder)
+    assert done.returncode == 0, done.stderr
+    assert "wow_mini_unseen: 8 turns, gold knowledge" in done.stdout
+
+
+def test_an_unknown_adapter_is_one_line(folder: Path) -> None:
+    for uri in ("models:/nothing@candidate", "runs:/0/adapter", "/nowhere"):
+        with pytest.raises(InputError, match=r"not found in|nor a folder"):
+            adapter_folder(uri, store(folder))
+
+
+def test_a_sweep_goes_on_behind_a_bad_job(client: MlflowClient, folder: Path) -> None:
+    done = run("train.py", f"-m {TINY} tracking.register_as=null evaluation.base=false peft.r=0,2", folder)
+    assert done.returncode == 2
+    assert "error: config: peft.r=0: input should be greater than 0" in done.stderr
+    assert "4,096 parameters" in done.stdout

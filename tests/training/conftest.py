@@ -1,0 +1,92 @@
+"""Fits of a tiny model on the shipped dialogues, as train.py runs them, without the tracking around it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import seed_everything
+from lightning.pytorch.loggers import CSVLogger
+
+from wikillama.config.schema import TrainConfig
+from wikillama.data.datamodule import WowDataModule
+from wikillama.data.encode import Encoded
+from wikillama.jobs.console import quiet_libraries
+from wikillama.model.adapters import attach, trainable
+from wikillama.model.base import load_base
+from wikillama.training.fit import FitResult, fit
+
+CPU = torch.device("cpu")
+torch.set_num_threads(1)  # tiny matrices: a second thread would only wait
+SMALL = [
+    "model=tiny", "data=wow_mini", "data.max_length=96", "data.limit_train=40", "data.limit_valid=8",
+    "trainer=cpu", "trainer.batch_size=4", "trainer.precision=32-true", "trainer.progress_bar=false",
+    "trainer.validations_per_epoch=1", "trainer.log_every_n_steps=1", "trainer.accumulate_grad_batches=1",
+    "optim.lr=0.003",
+]  # fmt: skip
+
+
+@dataclass
+class Fitted:
+    model: Any
+    before: dict[str, torch.Tensor]
+    result: FitResult
+    checkpoints: Path
+    log: list[dict[str, float]]
+
+    @property
+    def after(self) -> dict[str, torch.Tensor]:
+        return {name: p.detach() for name, p in trainable(self.model).items()}
+
+    def series(self, metric: str) -> list[float]:
+        return [row[metric] for row in self.log if metric in row]
+
+
+@pytest.fixture(scope="session")
+def small(compose: Callable[..., Any]) -> Callable[..., TrainConfig]:
+    """`small("peft.r=4", ...)`: a configuration that trains in a second."""
+    return lambda *overrides: compose(*SMALL, *overrides)
+
+
+@pytest.fixture(scope="session")
+def data_of(byte_tokenizer: Any) -> Callable[[TrainConfig], WowDataModule]:
+    """The data of a configuration, read."""
+
+    def read(cfg: TrainConfig) -> WowDataModule:
+        data = WowDataModule(cfg.data, cfg.knowledge, cfg.prompt, byte_tokenizer, cfg.trainer, cfg.seed)
+        data.setup()
+        return data
+
+    return read
+
+
+@pytest.fixture
+def run_fit(data_of: Callable[[TrainConfig], WowDataModule], tmp_path: Path) -> Callable[..., Fitted]:
+    """`run_fit(cfg)`: a fit from a fresh model. `train` takes the place of the training examples."""
+
+    def run(
+        cfg: TrainConfig, name: str = "fit", train: list[Encoded] | None = None, resume_from: Path | None = None
+    ) -> Fitted:
+        quiet_libraries()
+        seed_everything(cfg.seed, workers=True, verbose=False)
+        data = data_of(cfg)
+        data.train = data.train if train is None else train
+        base = load_base(cfg.model, cfg.quantization, CPU, torch.float32, cfg.cache_dir)
+        model = attach(base.model, cfg.peft, base.id)
+        before = {n: p.detach().clone() for n, p in trainable(model).items()}
+        logger = CSVLogger(tmp_path / name, flush_logs_every_n_steps=1)
+        result = fit(cfg, model, data, CPU, logger, tmp_path / name / "checkpoints", resume_from)
+        log = _rows(logger)
+        return Fitted(model, before, result, tmp_path / name / "checkpoints", log)
+
+    return run
+
+
+def _rows(logger: CSVLogger) -> list[dict[str, float]]:
+    if not (Path(logger.log_dir) / "metrics.csv").exists():
+        return []
+    header, *rows = (Path(logger.log_dir) / "metrics.csv").read_text().splitlines()
+    names = header.split(",")
+    return [{n: float(v) for n, v in zip(names, row.split(","), strict=True) if v} for row in rows]
