@@ -21,7 +21,7 @@ def test_it_learns(small: Callable[..., Any], run_fit: Callable[..., Any]) -> No
     fitted = run_fit(small("peft=none", "trainer.max_epochs=3", "optim.lr=0.01"))
     losses = fitted.series("val/loss")
     assert losses == sorted(losses, reverse=True)
-    assert losses[0] - losses[-1] > 0.5
+    assert losses[0] - losses[-1] > 0.05
     assert fitted.result.steps == 30
     assert not any(torch.equal(fitted.after[name], start) for name, start in fitted.before.items())
     assert not fitted.model.training

@@ -1,8 +1,8 @@
 """Loads a base model: architecture, weights, quantization, tokenizer."""
 
 import hashlib
-import os
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 

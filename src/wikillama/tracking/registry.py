@@ -48,6 +48,7 @@ def adapter_folder(uri: str, tracking_uri: str) -> Path:
         return folder
     open_client(tracking_uri)
     store = store_uri(tracking_uri)
+    mlflow.set_tracking_uri(store)  # or MLflow makes a store in the working directory
     mlflow.set_registry_uri(store)
     try:
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=store))

@@ -155,20 +155,24 @@ def find_run(client: MlflowClient, tracking: TrackingConfig, wanted: str) -> Mlf
         [_experiment_id(client, tracking)],
         filter_string=f"tags.`{CHECKPOINTS_TAG}` != ''",
         run_view_type=ViewType.ACTIVE_ONLY,
-        max_results=1,
         order_by=["attributes.start_time DESC"],
     )
-    if not runs:
-        raise InputError(f"resume=last: experiment {tracking.experiment} has no run to resume")
-    return runs[0]
+    for run in runs:  # evaluations, and runs that failed early, have a folder but no checkpoint in it
+        if (_checkpoint_folder(run) / "last.ckpt").is_file():
+            return run
+    raise InputError(f"resume=last: experiment {tracking.experiment} has left no checkpoint of any run")
+
+
+def _checkpoint_folder(run: MlflowRun) -> Path:
+    folder = Path(run.data.tags.get(CHECKPOINTS_TAG, "")).expanduser()
+    return folder if folder.is_absolute() else ROOT / folder
 
 
 def checkpoints_of(tracking: TrackingConfig, wanted: str) -> Path:
     """The checkpoint folder of a run to resume. Raises InputError where the run has left no checkpoint."""
     client = open_client(tracking.uri)
     run = find_run(client, tracking, wanted)
-    folder = Path(run.data.tags.get(CHECKPOINTS_TAG, "")).expanduser()
-    folder = folder if folder.is_absolute() else ROOT / folder
+    folder = _checkpoint_folder(run)
     if not (folder / "last.ckpt").is_file():
         raise InputError(f"resume={wanted}: run {run.info.run_id} has left no checkpoint in {folder}")
     return folder
