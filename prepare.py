@@ -1,7 +1,7 @@
-"""Read a corpus, ground, format and encode it, and say what came out.
+"""Bring a corpus from raw files to the cache that training reads, and say what came out; or check it.
 
-python prepare.py data=wow_mini
-python prepare.py data=wow data.path=FOLDER model=llama2_7b
+python prepare.py data=wow model=llama2_7b
+python prepare.py data=wow_mini check=true
 python prepare.py --help
 """
 
@@ -12,9 +12,9 @@ from wikillama.config.schema import PrepareConfig
 
 def main(cfg: PrepareConfig) -> None:
     check_prepare(cfg)
-    from wikillama.jobs.prepare import prepare
+    from wikillama.jobs.prepare import run
 
-    prepare(cfg)
+    run(cfg)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ from pathlib import Path
 from wikillama.config.schema import (
     DataConfig,
     EvaluateConfig,
+    KnowledgeConfig,
     ModelConfig,
+    PackingConfig,
     PeftConfig,
     PrepareConfig,
     QuantizationConfig,
@@ -18,6 +20,8 @@ def check_train(cfg: TrainConfig) -> None:
     """Refuse impossible combinations of train.py's sections. Raises InputError."""
     check_model(cfg.model)
     check_data(cfg.data, cfg.model)
+    check_knowledge(cfg.knowledge, cfg.data, trains=True)
+    check_packing(cfg.packing, cfg.data)
     check_peft(cfg.peft, cfg.quantization)
     if cfg.trainer.accelerator == "cpu" and cfg.optim.name != "adamw":
         raise InputError(f"optim={cfg.optim.name} needs a GPU: on a CPU use optim=adamw")
@@ -31,6 +35,7 @@ def check_evaluate(cfg: EvaluateConfig) -> None:
     """Refuse what evaluate.py cannot score. Raises InputError."""
     check_model(cfg.model)
     check_data(cfg.data, cfg.model)
+    check_knowledge(cfg.knowledge, cfg.data, trains=False)
     twice = [system for system in cfg.systems if cfg.systems.count(system) > 1]
     if twice:
         raise InputError(f"systems: {twice[0]} is named twice")
@@ -40,6 +45,10 @@ def check_prepare(cfg: PrepareConfig) -> None:
     """Refuse what prepare.py cannot read. Raises InputError."""
     check_model(cfg.model)
     check_data(cfg.data, cfg.model)
+    check_knowledge(cfg.knowledge, cfg.data, trains=True)
+    check_packing(cfg.packing, cfg.data)
+    if cfg.check and cfg.data.format != "wow":
+        raise InputError("check=true proves the original Wizard of Wikipedia layout: use it with data=wow|wow_mini")
 
 
 def check_model(model: ModelConfig) -> None:
@@ -76,23 +85,50 @@ def check_peft(peft: PeftConfig, quantization: QuantizationConfig) -> None:
 
 def check_data(data: DataConfig, model: ModelConfig) -> None:
     """The files of a corpus must exist, and its rows must fit the model. Raises InputError."""
-    if data.format == "wow" and data.path is None:
+    if data.format == "wow" and data.path is None and data.archive is None and data.url is None:
         raise InputError(
             f"data={data.name}: give data.path=FOLDER with the unpacked Wizard of Wikipedia files (train.json, "
-            "valid_random_split.json, test_random_split.json, ...), or use data=wow_mini"
+            "valid_random_split.json, test_random_split.json, ...), data.archive=FILE.tgz, or data.url"
         )
     if data.format == "jsonl" and data.train is None:
         raise InputError(
             f"data={data.name}: give data.train=FILE.jsonl (and data.valid, data.test where you have them)"
         )
-    for key in ("path", "train", "valid", "test"):
-        given = getattr(data, key)
-        if given is not None and not Path(given).expanduser().exists():
+    if data.format == "hub" and (data.hub_id is None or data.train is None):
+        raise InputError(f"data={data.name}: give data.hub_id=USER/DATASET or a folder, and data.train=SPLIT")
+    files = {key: getattr(data, key) for key in ("path", "archive", "train", "valid", "test")}
+    for key, given in files.items():
+        if given is None or (data.format == "hub" and key not in ("path", "archive")):
+            continue
+        if not Path(given).expanduser().exists():
             raise InputError(f"data.{key}={given}: no such file or folder")
-        if given is not None and key != "path" and Path(given).expanduser().is_dir():
-            raise InputError(f"data.{key}={given}: a folder; give a file in JSON lines")
+        if key != "path" and Path(given).expanduser().is_dir():
+            raise InputError(f"data.{key}={given}: a folder; give a file")
     if data.max_length > model.architecture.max_position_embeddings:
         raise InputError(
             f"data.max_length={data.max_length} is over the context of model={model.name} "
             f"({model.architecture.max_position_embeddings} tokens)"
+        )
+
+
+def check_knowledge(knowledge: KnowledgeConfig, data: DataConfig, trains: bool) -> None:
+    """Some knowledge needs passages, and `mixed` is for training. Raises InputError."""
+    for mode in (knowledge.mode, knowledge.held_out):
+        if mode in ("retrieved", "mixed") and data.format != "wow":
+            raise InputError(
+                f"knowledge={mode} chooses from passages, which rows of data={data.name} do not have: "
+                "use knowledge=gold|none|shuffled"
+            )
+    if knowledge.mode == "mixed" and not trains:
+        raise InputError("knowledge=mixed is for training: score with knowledge=gold|retrieved|none|shuffled")
+    if knowledge.mode == "mixed" and knowledge.held_out is None:
+        raise InputError("knowledge.mode=mixed: say with knowledge.held_out what turns of valid and test see")
+
+
+def check_packing(packing: PackingConfig, data: DataConfig) -> None:
+    """Every example must fit a row. Raises InputError."""
+    if packing.strategy != "none" and packing.length < data.max_length:
+        raise InputError(
+            f"packing.length={packing.length}: rows shorter than data.max_length={data.max_length}; "
+            "raise the one or lower the other"
         )

@@ -80,12 +80,14 @@ class PeftConfig(Section):
     use_dora: bool = False
 
 
-class JsonlFields(Section):
-    """Where a JSON line holds what: field names, and how the context is cut into utterances."""
+class RowFields(Section):
+    """Where a row of a corpus holds what: field names, and how the context is cut into utterances."""
 
     context: str = "context"
     knowledge: str = "knowledge"
     response: str = "response"
+    persona: str | None = None
+    topic: str | None = None
     separator: str | None = None  # splits a context given as one string; null: the context is a list
     persona_first: bool = False  # the context's first segment is the persona, not an utterance
     no_knowledge: str = "no_passages_used"  # what stands in the knowledge field of a turn that used none
@@ -95,12 +97,20 @@ class DataConfig(Section):
     """A corpus of grounded dialogues and how much of it is used."""
 
     name: str
-    format: Literal["wow", "jsonl"]
-    path: str | None = None  # wow: the folder with train.json ..., or one such file
-    train: str | None = None  # jsonl: one file a split
+    format: Literal["wow", "jsonl", "hub"]
+    path: str | None = None  # wow: the folder with train.json ..., the archive, or one such file, .gz or not
+    archive: str | None = None  # wow: a copy of the archive at `url`; null: it is downloaded where there is no path
+    url: str | None = None
+    sha256: str | None = None  # of the archive; null: not checked
+    train: str | None = None  # jsonl: one file a split; hub: the name of the split
     valid: str | None = None
     test: str | None = None
-    fields: JsonlFields = JsonlFields()
+    hub_id: str | None = None  # as `datasets.load_dataset` takes it: an id on the hub, or a local folder
+    hub_config: str | None = None
+    revision: str | None = None
+    fields: RowFields = RowFields()
+    turns: Literal["all", "parlai"] = "all"  # parlai: without the last Wizard turn of dialogues that the Wizard opens
+    on_bad_row: Literal["error", "skip"] = "error"
     holdout: float = Field(0.1, gt=0.0, lt=0.5)  # share of dialogues held out where a split has no file
     limit_train: PositiveInt | None = None  # Wizard turns, spread evenly over the split
     limit_valid: PositiveInt | None = None
@@ -108,19 +118,40 @@ class DataConfig(Section):
     max_length: PositiveInt = 1024  # tokens of prompt and reply
 
 
+KnowledgeMode = Literal["gold", "retrieved", "none", "shuffled"]
+
+
 class KnowledgeConfig(Section):
     """Which knowledge the prompt shows."""
 
-    mode: Literal["gold", "none"]
+    mode: KnowledgeMode | Literal["mixed"]
+    k: PositiveInt = 5  # retrieved: sentences shown
+    distractors: PositiveInt = 4  # mixed: sentences shown beside the gold one
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)  # mixed: share of turns that see no knowledge
+    held_out: KnowledgeMode | None = None  # what turns of valid and test see; null: the same as those of train
+
+    def for_split(self, split: str) -> "KnowledgeConfig":
+        """What turns of a split see: `mixed` is for training, and what is scored needs a mode of its own."""
+        if split == "train" or self.held_out is None:
+            return self
+        return self.model_copy(update={"mode": self.held_out})
 
 
 class PromptConfig(Section):
     """The text around dialogue and knowledge."""
 
     template: Literal["llama2_chat", "chatml"]
+    layout: Literal["chat", "paper"] = "chat"  # knowledge in the last user message, or as {title: text} in the system's
     system: str
     topic: bool = True
     persona: bool = False
+
+
+class PackingConfig(Section):
+    """How examples share rows."""
+
+    strategy: Literal["none", "bestfit"]
+    length: PositiveInt  # tokens of a packed row
 
 
 class OptimConfig(Section):
@@ -150,7 +181,7 @@ class TrainerConfig(Section):
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     max_epochs: PositiveInt = 1
     max_steps: PositiveInt | None = None
-    batch_size: PositiveInt = 8  # examples in a micro-batch
+    batch_size: PositiveInt = 8  # examples in a micro-batch, or rows where they are packed
     eval_batch_size: PositiveInt = 16
     accumulate_grad_batches: PositiveInt = 1
     gradient_clip_norm: NonNegativeFloat = 1.0  # 0: off
@@ -200,10 +231,14 @@ class _Common(Section):
 class PrepareConfig(_Common):
     """The configuration of prepare.py."""
 
+    packing: PackingConfig
+    check: bool = False  # prove the layout instead of preparing
+
 
 class TrainConfig(_Common):
     """The configuration of train.py."""
 
+    packing: PackingConfig
     peft: PeftConfig
     optim: OptimConfig
     schedule: ScheduleConfig

@@ -1,6 +1,6 @@
-"""Batches of examples of similar length, in an order that depends on seed and epoch alone and can be resumed."""
+"""Batches of similar length or of packed rows, in an order that depends on seed and epoch alone and can be resumed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +33,55 @@ class Collator:
             mask[row, :n] = 1
             labels[row, :n] = torch.tensor(example.labels)
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+class PackingCollator:
+    """Makes a batch of packed rows.
+
+    `input_ids`, `attention_mask`, `labels` and `position_ids`, each (rows, length) int64: positions begin at 0 with
+    every example. `cu_seq_lens` (sequences + 1) int32 are the bounds of the examples in the flattened batch, as
+    variable-length attention takes them; the padding behind a row's last example is a sequence of its own. An
+    example's first label is always ignored, so that it is not predicted from the example before it.
+    """
+
+    def __init__(self, pad_id: int) -> None:
+        self.pad_id = pad_id
+
+    def __call__(self, rows: list[list[Encoded]]) -> Batch:
+        longest = max(sum(len(e.input_ids) for e in row) for row in rows)
+        length = -(-longest // PAD_TO) * PAD_TO
+        shape = (len(rows), length)
+        ids, mask = torch.full(shape, self.pad_id), torch.zeros(shape, dtype=torch.int64)
+        labels, positions = torch.full(shape, IGNORED), torch.zeros(shape, dtype=torch.int64)
+        bounds = [0]
+        for number, row in enumerate(rows):
+            start = 0
+            for example in row:
+                end = start + len(example.input_ids)
+                ids[number, start:end] = torch.tensor(example.input_ids)
+                labels[number, start:end] = torch.tensor(example.labels)
+                positions[number, start:end] = torch.arange(end - start)
+                bounds.append(number * length + end)
+                start = end
+            mask[number, :start] = 1
+            positions[number, start:] = torch.arange(length - start)
+            if start < length:
+                bounds.append((number + 1) * length)
+        return {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "labels": labels,
+            "position_ids": positions,
+            "cu_seq_lens": torch.tensor(bounds, dtype=torch.int32),
+        }
+
+
+def sequence_numbers(batch: Batch) -> Tensor:
+    """Which example each token belongs to: (rows, length) int64, equal for two tokens that may see each other."""
+    ids = batch["input_ids"]
+    numbers = torch.zeros(ids.numel() + 1, dtype=torch.int64, device=ids.device)
+    numbers[batch["cu_seq_lens"].long()] = 1
+    return numbers.cumsum(0)[:-1].view(ids.shape)
 
 
 class LengthGroupedBatches(Sampler[list[int]]):
@@ -72,12 +121,20 @@ class LengthGroupedBatches(Sampler[list[int]]):
 class ResumableLoader(DataLoader[Any]):
     """A loader whose place in the epoch can be saved, so that a resumed run sees each batch once.
 
-    `WowDataModule` saves it. Lightning would, too, but where the number of steps is asked for before training starts,
-    as schedules do, it makes the loader before it has read the checkpoint, and then forgets to restore it.
+    `lengths` are those of the examples or rows, in tokens. `WowDataModule` saves the place. Lightning would, too,
+    but where the number of steps is asked for before training starts, as schedules do, it makes the loader before
+    it has read the checkpoint, and then forgets to restore it.
     """
 
-    def __init__(self, examples: list[Encoded], batch_size: int, seed: int, collator: Collator) -> None:
-        self.order = LengthGroupedBatches([len(e.input_ids) for e in examples], batch_size, seed)
+    def __init__(
+        self,
+        examples: Sequence[Any],
+        lengths: list[int],
+        batch_size: int,
+        seed: int,
+        collator: Callable[[list[Any]], Batch],
+    ) -> None:
+        self.order = LengthGroupedBatches(lengths, batch_size, seed)
         self.done = 0
         super().__init__(examples, batch_sampler=self.order, collate_fn=collator)  # type: ignore[arg-type]
 

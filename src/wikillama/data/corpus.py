@@ -1,66 +1,155 @@
-"""Finds the files of a corpus, holds out whole conversations where a split has none, and takes as much as is asked."""
+"""Finds the files of a corpus, reads them, and holds out whole conversations where a split has no file."""
 
+import gzip
+import logging
 import random
 from collections import defaultdict
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from wikillama.config.schema import DataConfig, KnowledgeConfig
-from wikillama.data.dialogue import Dialogue, Example
-from wikillama.data.grounding import examples
+from wikillama.data.archive import open_member
+from wikillama.data.dialogue import BadRow, Dialogue, Example, OnBadRow, refuse
+from wikillama.data.grounding import ground
+from wikillama.data.hub import open_split, read_hub
 from wikillama.data.jsonl import read_jsonl
+from wikillama.data.rows import dialogues_of
 from wikillama.data.wow import SPLIT_FILES, read_wow
 from wikillama.errors import InputError
 
+log = logging.getLogger(__name__)
+
 Split = Literal["train", "valid_seen", "valid_unseen", "test_seen", "test_unseen"]
+Watch = Callable[[int, int], None]  # bytes read so far, bytes in all
 _HOLDOUT_SEED = 0  # fixed: what is held out must not change with a run's seed
+_ARCHIVES = (".tgz", ".tar.gz", ".tar")
 
 
-def split_file(data: DataConfig, split: Split) -> Path | None:
-    """The file that holds `split`, or None where the split must be held out of train."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a split is read from: a file, a member of an archive, or a split on the hub."""
+
+    path: Path | None
+    name: str  # of the member or the split; of a file, its name without endings
+
+    def __str__(self) -> str:
+        return self.name if self.path is None else f"{self.path}" + (f": {self.name}" if _is_archive(self.path) else "")
+
+
+def _is_archive(path: Path) -> bool:
+    return path.name.endswith(_ARCHIVES)
+
+
+def find(data: DataConfig, split: Split) -> Source | None:
+    """What holds `split`, or None where the split must be held out of train.
+
+    Raises InputError where the corpus cannot have the split.
+    """
+    named = {"train": data.train, "valid": data.valid, "test": data.test}[split.split("_")[0]]
+    if data.format != "wow" and split.endswith("unseen"):
+        raise InputError(f"data={data.name}: its rows do not say which topics are unseen; use suite=seen")
+    if data.format == "hub":
+        return Source(None, named) if named else None
     if data.format == "jsonl":
-        named = {"train": data.train, "valid": data.valid, "test": data.test}[split.split("_")[0]]
+        return Source(Path(named).expanduser(), Path(named).name.split(".")[0]) if named else None
+    place = Path(data.path or "").expanduser()
+    if place.is_file() and _is_archive(place):
+        return Source(place, SPLIT_FILES[split])
+    if place.is_file():
+        return Source(place, place.name.split(".")[0]) if split == "train" else None
+    for file in (SPLIT_FILES[split], f"{SPLIT_FILES[split]}.gz"):
+        if (place / file).is_file():
+            return Source(place / file, file.split(".")[0])
+    raise InputError(f"data.path={data.path}: no {SPLIT_FILES[split]} there, which split {split} needs")
+
+
+def sources(data: DataConfig, split: Split) -> list[Source]:
+    """All that decides what a split holds: its own source, or train's and those of the splits that are not held out."""
+    train_alone = split == "train" and all(find(data, s) for s in _HELD_OUT)
+    if find(data, split) is not None and (split != "train" or train_alone):
+        wanted: tuple[Split, ...] = (split,)
+    else:
+        wanted = ("train", *_HELD_OUT)
+    return [source for s in wanted if (source := find(data, s)) is not None]
+
+
+_HELD_OUT: tuple[Split, ...] = ("valid_seen", "test_seen")
+
+
+def read_dialogues(
+    data: DataConfig, split: Split, on_bad_row: OnBadRow = refuse, watch: Watch | None = None
+) -> Iterator[Dialogue]:
+    """The dialogues of a split, one at a time. Raises InputError for what cannot be read or is not there."""
+    source = find(data, split)
+    if source is not None and (split != "train" or all(find(data, s) for s in _HELD_OUT)):
+        found = _read(data, source, on_bad_row, watch)
+    else:
+        train = find(data, "train")
+        assert train is not None  # `config.rules.check_data` saw to it
         if split.endswith("unseen"):
-            raise InputError(f"data={data.name}: JSON lines do not say which topics are unseen; use suite=seen")
-        return Path(named).expanduser() if named else None
-    folder = Path(data.path or "").expanduser()
-    if folder.is_file():
-        return folder if split == "train" else None
-    path = folder / SPLIT_FILES[split]
-    if not path.is_file():
-        raise InputError(f"data.path={data.path}: no {SPLIT_FILES[split]} there, which split {split} needs")
-    return path
+            raise InputError(f"data={data.name}: {train} alone does not say which topics are unseen; use suite=seen")
+        roles = _roles(data, train)
+        found = (d for d in _read(data, train, on_bad_row, watch) if roles[d.id] == split)
+    for dialogue in found:
+        yield _without_last_reply(dialogue) if data.turns == "parlai" else dialogue
 
 
-def read_dialogues(data: DataConfig, split: Split) -> Iterator[Dialogue]:
-    """The dialogues of a split. Raises InputError for what cannot be read or is not there."""
-    read = read_wow if data.format == "wow" else partial(read_jsonl, fields=data.fields)
-    path = split_file(data, split)
-    if path is not None and (split != "train" or _all_splits_have_files(data)):
-        yield from read(path)
+def _without_last_reply(dialogue: Dialogue) -> Dialogue:
+    """ParlAI's count of turns: of a dialogue that the Wizard opens, its default teacher leaves out the last reply."""
+    if dialogue.turns[0].speaker != "wizard":
+        return dialogue
+    last = max((place for place, turn in enumerate(dialogue.turns) if turn.target), default=0)
+    turns = (replace(turn, target=turn.target and place != last) for place, turn in enumerate(dialogue.turns))
+    return replace(dialogue, turns=tuple(turns))
+
+
+def _read(data: DataConfig, source: Source, on_bad_row: OnBadRow, watch: Watch | None = None) -> Iterator[Dialogue]:
+    if source.path is None:
+        rows = read_hub(open_split(data, source.name), f"{data.hub_id}, split {source.name}")
+        yield from dialogues_of(rows, data.fields, source.name, on_bad_row)
         return
-    train = split_file(data, "train")
-    assert train is not None  # `config.rules.check_data` saw to it
-    if split.endswith("unseen"):
-        raise InputError(f"data={data.name}: {train} alone does not say which topics are unseen; use suite=seen")
-    dialogues = list(read(train))
-    roles = _held_out(dialogues, data, train)
-    yield from (d for d in dialogues if roles[d.id] == split)
+    with _opened(source) as (stream, position):
+        size = source.path.stat().st_size
+        name, where = source.name.removesuffix(".json"), str(source)
+        if data.format == "wow":
+            found = read_wow(stream, name, where, on_bad_row)
+        else:
+            found = dialogues_of(read_jsonl(stream, where), data.fields, name, on_bad_row)
+        for dialogue in found:
+            if watch is not None:
+                watch(position(), size)
+            yield dialogue
 
 
-def _all_splits_have_files(data: DataConfig) -> bool:
-    return all(split_file(data, split) is not None for split in ("valid_seen", "test_seen"))  # type: ignore[arg-type]
+@contextmanager
+def _opened(source: Source) -> Iterator[tuple[BinaryIO, Callable[[], int]]]:
+    """The bytes of a source, and how far its file has been read. Raises InputError for a broken compressed file."""
+    assert source.path is not None
+    if _is_archive(source.path):
+        with open_member(source.path, source.name) as member:
+            yield member, member.tell
+        return
+    with source.path.open("rb") as file:
+        if source.path.suffix != ".gz":
+            yield file, file.tell
+            return
+        try:
+            with gzip.GzipFile(fileobj=file) as unzipped:
+                yield unzipped, file.tell  # type: ignore[misc]  # as good as a BinaryIO
+        except (gzip.BadGzipFile, EOFError) as error:
+            raise InputError(f"{source.path}: broken or truncated gzip ({error}); get the file again") from error
 
 
-def _held_out(dialogues: list[Dialogue], data: DataConfig, path: Path) -> dict[str, Split]:
+def _roles(data: DataConfig, train: Source) -> dict[str, Split]:
     """The split of each conversation of a file from which those splits are taken that have no file of their own."""
-    conversations = sorted({d.id for d in dialogues})
-    lacking: list[Split] = [s for s in ("valid_seen", "test_seen") if split_file(data, s) is None]  # type: ignore[arg-type,misc]
+    conversations = sorted({d.id for d in _read(data, train, lambda row: None)})
+    lacking = [s for s in _HELD_OUT if find(data, s) is None]
     size = max(1, round(data.holdout * len(conversations)))
     if len(conversations) <= size * len(lacking):
-        raise InputError(f"{path}: {len(conversations)} conversations are too few to hold out {', '.join(lacking)}")
+        raise InputError(f"{train}: {len(conversations)} conversations are too few to hold out {', '.join(lacking)}")
     random.Random(_HOLDOUT_SEED).shuffle(conversations)
     roles: dict[str, Split] = defaultdict(lambda: "train")
     for split in lacking:
@@ -69,15 +158,27 @@ def _held_out(dialogues: list[Dialogue], data: DataConfig, path: Path) -> dict[s
     return roles
 
 
-def load_examples(data: DataConfig, knowledge: KnowledgeConfig, split: Split) -> list[Example]:
+def evenly(count: int, limit: int | None) -> range | list[int]:
+    """`limit` of `count` places, spread evenly; all of them where that is fewer, or there is no limit."""
+    return range(count) if limit is None or limit >= count else [i * count // limit for i in range(limit)]
+
+
+def limit_of(data: DataConfig, split: Split) -> int | None:
+    """How many Wizard turns of a split are used at most."""
+    limit: int | None = getattr(data, f"limit_{split.split('_')[0]}")
+    return limit
+
+
+def load_examples(data: DataConfig, knowledge: KnowledgeConfig, split: Split, seed: int = 0) -> list[Example]:
     """The grounded examples of a split, cut to `data.limit_*` by taking turns evenly from all of it.
 
     Raises InputError where the split holds no Wizard turn.
     """
-    found = [example for dialogue in read_dialogues(data, split) for example in examples(dialogue, knowledge)]
+    bad: list[BadRow] = []
+    dialogues = read_dialogues(data, split, bad.append if data.on_bad_row == "skip" else refuse)
+    found = list(ground(dialogues, knowledge.for_split(split), seed))
+    if bad:
+        log.warning("%s: %d bad rows left out, such as %s: %s", split, len(bad), bad[0].where, bad[0].reason)
     if not found:
         raise InputError(f"data={data.name}: split {split} has no Wizard turn")
-    limit: int | None = getattr(data, f"limit_{split.split('_')[0]}")
-    if limit is None or limit >= len(found):
-        return found
-    return [found[i * len(found) // limit] for i in range(limit)]
+    return [found[i] for i in evenly(len(found), limit_of(data, split))]

@@ -1,62 +1,98 @@
 """The LightningDataModule over the whole data room."""
 
-import hashlib
+from collections.abc import Sequence
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
-from transformers import PreTrainedTokenizerBase
 
-from wikillama.config.schema import DataConfig, KnowledgeConfig, PromptConfig, TrainerConfig
-from wikillama.data.batching import Collator, ResumableLoader
-from wikillama.data.corpus import load_examples
-from wikillama.data.dialogue import Example
-from wikillama.data.encode import Encoded, encode_all
+from wikillama.config.schema import DataConfig, KnowledgeConfig, PackingConfig, PromptConfig, TrainerConfig
+from wikillama.data.batching import Collator, PackingCollator, ResumableLoader
+from wikillama.data.corpus import evenly, limit_of
+from wikillama.data.encode import Encoded
+from wikillama.data.packing import best_fit
+from wikillama.data.prepared import Advance, EncodedExamples, Prepared, TokenizerSource, prepare
+
+
+class PackedRows(Sequence[list[Encoded]]):
+    """Examples as they share rows."""
+
+    def __init__(self, examples: EncodedExamples, row_length: int) -> None:
+        self.examples, self.rows = examples, best_fit(examples.lengths, row_length)
+
+    @property
+    def lengths(self) -> list[int]:
+        return [sum(self.examples.lengths[place] for place in row) for row in self.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> list[Encoded]:  # type: ignore[override]  # slices are not needed
+        return [self.examples[place] for place in self.rows[number]]
 
 
 class WowDataModule(LightningDataModule):
-    """Grounded examples of train and valid, encoded and batched by length.
+    """Grounded examples of train and valid, encoded, and batched by length or packed.
 
-    `setup` reads and encodes; before it, the module holds nothing. Raises InputError for what cannot be read.
+    `setup` makes them or finds them in the cache; before it, the module holds nothing. Raises InputError for what
+    cannot be read.
     """
+
+    train: EncodedExamples
+    valid: EncodedExamples
+    prepared: Prepared  # train's
 
     def __init__(
         self,
         data: DataConfig,
         knowledge: KnowledgeConfig,
         prompt: PromptConfig,
-        tokenizer: PreTrainedTokenizerBase,
+        packing: PackingConfig,
+        tokenizer: TokenizerSource,
         trainer: TrainerConfig,
         seed: int,
-        progress: bool = False,
+        cache_dir: str,
+        advance: Advance | None = None,
     ) -> None:
         super().__init__()
-        self.data, self.knowledge, self.prompt = data, knowledge, prompt
-        self.tokenizer, self.trainer_config, self.seed, self.progress = tokenizer, trainer, seed, progress
-        self.train: list[Encoded] = []
-        self.valid: list[Encoded] = []
-        self.fingerprint = ""
+        self.data, self.knowledge, self.prompt, self.packing = data, knowledge, prompt, packing
+        self.tokenizer, self.trainer_config, self.seed = tokenizer, trainer, seed
+        self.cache_dir, self.advance = cache_dir, advance
         self._loader: ResumableLoader | None = None
         self._resumed: dict[str, int] | None = None
 
     def setup(self, stage: str | None = None) -> None:
-        if self.train:
+        if hasattr(self, "train"):
             return
-        splits = {s: load_examples(self.data, self.knowledge, s) for s in ("train", "valid_seen")}  # type: ignore[arg-type]
-        bars = ("encode train", "encode valid") if self.progress else (None, None)
-        self.train, self.valid = (
-            encode_all(found, self.prompt, self.tokenizer, self.data.max_length, progress=bar)
-            for found, bar in zip(splits.values(), bars, strict=True)
+        self.prepared, self.train = self._split("train")
+        _, self.valid = self._split("valid_seen")
+
+    def _split(self, split: str) -> tuple[Prepared, EncodedExamples]:
+        prepared = prepare(
+            self.data,
+            self.knowledge,
+            self.prompt,
+            split,  # type: ignore[arg-type]
+            self.tokenizer,
+            self.cache_dir,
+            self.seed,
+            self.advance,
         )
-        self.fingerprint = fingerprint(splits["train"])
+        places = evenly(prepared.facts.replies, limit_of(self.data, split))  # type: ignore[arg-type]
+        return prepared, EncodedExamples(prepared, places)
 
     @property
-    def collator(self) -> Collator:
-        pad = self.tokenizer.pad_token_id
+    def pad_id(self) -> int:
+        pad = self.tokenizer.load().pad_token_id
         assert isinstance(pad, int)
-        return Collator(pad)
+        return pad
 
     def train_dataloader(self) -> ResumableLoader:
-        self._loader = ResumableLoader(self.train, self.trainer_config.batch_size, self.seed, self.collator)
+        size = self.trainer_config.batch_size
+        if self.packing.strategy == "none":
+            self._loader = ResumableLoader(self.train, self.train.lengths, size, self.seed, Collator(self.pad_id))
+        else:
+            rows = PackedRows(self.train, self.packing.length)
+            self._loader = ResumableLoader(rows, rows.lengths, size, self.seed, PackingCollator(self.pad_id))
         if self._resumed is not None:
             self._loader.load_state_dict(self._resumed)
         return self._loader
@@ -68,13 +104,6 @@ class WowDataModule(LightningDataModule):
         self._resumed = state or None  # the loader is made after this
 
     def val_dataloader(self) -> DataLoader[Encoded]:
-        by_length = sorted(self.valid, key=lambda e: len(e.input_ids))
-        return DataLoader(by_length, self.trainer_config.eval_batch_size, collate_fn=self.collator)  # type: ignore[arg-type]
-
-
-def fingerprint(examples: list[Example]) -> str:
-    """sha256 over everything that the model sees of the examples, in order: two runs on the same data agree on it."""
-    digest = hashlib.sha256()
-    for e in examples:
-        digest.update(repr((e.history, e.knowledge, e.response, e.topic, e.persona)).encode())
-    return digest.hexdigest()
+        order = sorted(range(len(self.valid)), key=lambda i: self.valid.lengths[i])
+        by_length = [self.valid[i] for i in order]
+        return DataLoader(by_length, self.trainer_config.eval_batch_size, collate_fn=Collator(self.pad_id))  # type: ignore[arg-type]

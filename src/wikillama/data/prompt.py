@@ -5,6 +5,7 @@ each exchange is "<s>[INST] user [/INST] assistant </s>", the system prompt stan
 SmolLM2's own template. Text is kept apart from control tokens, so that no utterance can smuggle one in.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,11 +36,17 @@ class Piece:
 def messages(example: Example, prompt: PromptConfig) -> list[Message]:
     """The example as alternating user and assistant messages, system first, the reply last.
 
-    The knowledge stands in the last user message, next to what the reply answers; older knowledge is not repeated.
+    In the layout `chat` the knowledge stands in the last user message, next to what the reply answers; older knowledge
+    is not repeated. In the layout `paper` it stands in the system message, as {title: text}.
     """
-    system = prompt.system.strip()
+    topic = example.topic if prompt.topic else None
+    system = [prompt.system.strip()]
+    if topic:
+        system.append(f"Topic: {topic}")
     if prompt.persona and example.persona:
-        system += f"\nAbout the user: {example.persona.strip()}"
+        system.append(f"About the user: {example.persona.strip()}")
+    if prompt.layout == "paper" and example.knowledge:
+        system.append(f"Passages: {json.dumps(_by_title(example), ensure_ascii=False)}")
     turns: list[Message] = []
     for speaker, text in example.history:
         role: Role = "user" if speaker == "apprentice" else "assistant"
@@ -47,14 +54,26 @@ def messages(example: Example, prompt: PromptConfig) -> list[Message]:
             turns[-1] = Message(role, f"{turns[-1].content}\n{text}")
         else:
             turns.append(Message(role, text))
-    topic = example.topic if prompt.topic else None
     if not turns or turns[0].role == "assistant":  # the Wizard opened, but both formats begin with the user
         turns.insert(0, Message("user", f"Let's talk about {topic}." if topic else "Let's talk."))
     if turns[-1].role == "assistant":
         turns.append(Message("user", "Go on."))
-    if example.knowledge:
-        turns[-1] = Message("user", f"Knowledge: {' '.join(example.knowledge)}\n\n{turns[-1].content}")
-    return [Message("system", system), *turns, Message("assistant", example.response)]
+    if prompt.layout == "chat" and example.knowledge:
+        turns[-1] = Message("user", f"{_listed(example)}\n\n{turns[-1].content}")
+    return [Message("system", "\n".join(system)), *turns, Message("assistant", example.response)]
+
+
+def _listed(example: Example) -> str:
+    texts = [sentence.text for sentence in example.knowledge]
+    return f"Knowledge: {texts[0]}" if len(texts) == 1 else "Knowledge:" + "".join(f"\n- {text}" for text in texts)
+
+
+def _by_title(example: Example) -> dict[str, str]:
+    """What is shown of each article as one paragraph; sentences of an unknown article stand under the topic."""
+    paragraphs: dict[str, list[str]] = {}
+    for sentence in example.knowledge:
+        paragraphs.setdefault(sentence.title or example.topic or "", []).append(sentence.text)
+    return {title: " ".join(texts) for title, texts in paragraphs.items()}
 
 
 def render(conversation: list[Message], template: Literal["llama2_chat", "chatml"]) -> list[Piece]:

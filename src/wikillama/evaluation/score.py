@@ -101,7 +101,7 @@ def _prediction(example: Example, reply: str) -> Prediction:
         dialogue_id=example.dialogue_id,
         topic=example.topic,
         history=tuple(text for _, text in example.history),
-        knowledge=example.knowledge,
+        knowledge=tuple(sentence.text for sentence in example.knowledge),
         gold_knowledge=gold,
         reference=example.response,
         reply=reply,

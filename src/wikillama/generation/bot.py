@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from peft import PeftModel
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-from wikillama.data.dialogue import Example, Speaker
+from wikillama.data.dialogue import Example, Sentence, Speaker
 from wikillama.data.encode import encode, end_token_id
 from wikillama.generation.batched import generate
 from wikillama.model.recipe import Recipe
@@ -32,7 +32,7 @@ class Bot:
             dialogue_id="chat",
             history=_speakers(history),
             response="",
-            knowledge=tuple(knowledge),
+            knowledge=tuple(Sentence(topic, text) for text in knowledge),
             topic=topic,
         )
         prompt = encode(example, recipe.prompt, self.tokenizer, recipe.max_length - recipe.max_new_tokens, reply=False)

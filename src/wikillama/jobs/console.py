@@ -4,21 +4,29 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from transformers.utils import logging as transformers_logging
 
-from wikillama.evaluation.score import Scores
+from wikillama.data.prepared import STAGES
+
+if TYPE_CHECKING:
+    from wikillama.evaluation.score import Scores
 
 # a log file has no width: give tables room there
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
+_UNITS = {"extraction": "bytes", "conversion": "turns", "instruction": "prompts", "training-ready": "tokens"}
+
 
 def quiet_libraries() -> None:
     """Keep the console for what the user asked for: no version notes, tips and hints of the libraries below."""
+    from transformers.utils import logging as transformers_logging
+
     transformers_logging.set_verbosity_error()
     if not console.is_terminal:
         transformers_logging.disable_progress_bar()
@@ -41,6 +49,37 @@ def bar(name: str) -> str | None:
     return name if console.is_terminal else None
 
 
+class StageBars:
+    """The four stages that a split goes through, each with its bar; nothing where nobody would see them move."""
+
+    def __init__(self, split: str) -> None:
+        columns = (TextColumn("  {task.description:<16}"), BarColumn(), TextColumn("{task.fields[said]}"))
+        self._progress = Progress(
+            *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
+        )
+        self._tasks = {s: self._progress.add_task(f"{split}: {s}", total=None, said="") for s in STAGES}
+
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        said = f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB" if total else f"{done:,} {_UNITS[stage]}"
+        self._progress.update(self._tasks[stage], completed=done, total=total, said=said)
+
+    def __enter__(self) -> "StageBars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+@contextmanager
+def download_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar for bytes that come from elsewhere or are unpacked."""
+    columns = (TextColumn(f"  {name}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
 class Phases:
     """Names each phase as it begins and keeps its wall time in seconds."""
 
@@ -61,7 +100,7 @@ class Phases:
         return f"{sum(self.seconds.values()):.0f} s = {listed}"
 
 
-def scores_table(title: str, systems: Mapping[str, Scores]) -> Table:
+def scores_table(title: str, systems: "Mapping[str, Scores]") -> Table:
     """Loss, perplexity, F1 and knowledge-F1, a column a system."""
     table = Table("", *systems, title=title, title_justify="left")
     rows: Sequence[tuple[str, str, str]] = (

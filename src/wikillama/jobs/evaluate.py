@@ -9,8 +9,9 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from wikillama.config.schema import EvaluateConfig, PromptConfig
 from wikillama.data.corpus import load_examples
+from wikillama.data.locate import locate
 from wikillama.evaluation.score import Scores, score
-from wikillama.jobs.console import Phases, bar, console, quiet_libraries, scores_table
+from wikillama.jobs.console import Phases, bar, console, download_bar, quiet_libraries, scores_table
 from wikillama.model.base import device_of, load_base, resolve_dtype
 from wikillama.tracking.facts import shown
 from wikillama.tracking.loading import load_adapter
@@ -25,7 +26,9 @@ def evaluate(cfg: EvaluateConfig) -> dict[str, Scores]:
     seed_everything(cfg.seed, workers=True, verbose=False)
     phases = Phases()
     with phases("data", f"{cfg.suite.split} of {cfg.data.name}, {cfg.knowledge.mode} knowledge"):
-        held_out = load_examples(cfg.data, cfg.knowledge, cfg.suite.split)
+        with download_bar("corpus") as progress:
+            located = locate(cfg.data, cfg.cache_dir, progress)
+        held_out = load_examples(located, cfg.knowledge, cfg.suite.split, cfg.seed)
     found: dict[str, Scores] = {}
     output = Path(HydraConfig.get().runtime.output_dir)
     with tracked_run(cfg.tracking, cfg, output) as run:

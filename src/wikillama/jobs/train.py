@@ -16,11 +16,13 @@ from wikillama.config.schema import TrainConfig
 from wikillama.data.corpus import load_examples
 from wikillama.data.datamodule import WowDataModule
 from wikillama.data.dialogue import Example
-from wikillama.data.encode import cuts
+from wikillama.data.label_report import LABEL_REPORT, write_label_report
+from wikillama.data.locate import locate
 from wikillama.evaluation.score import Scores, score
-from wikillama.jobs.console import Phases, bar, console, quiet_libraries, scores_table
+from wikillama.jobs.console import Phases, StageBars, bar, console, download_bar, quiet_libraries, scores_table
+from wikillama.jobs.tokenizer import tokenizer_source
 from wikillama.model import adapters
-from wikillama.model.base import Base, device_of, load_base, load_tokenizer_only, resolve_dtype
+from wikillama.model.base import Base, device_of, load_base, resolve_dtype
 from wikillama.model.recipe import Recipe
 from wikillama.tracking.facts import shown
 from wikillama.tracking.registry import ADAPTER, Version, register
@@ -57,7 +59,7 @@ def train(cfg: TrainConfig) -> Trained | None:
 
     with phases("data", f"{cfg.data.name}, grounded on {cfg.knowledge.mode} knowledge"):
         data, held_out = read_data(cfg)
-        console.print(_said_of(data, held_out))
+        console.print(_said_of(cfg, data, held_out))
     if getattr(rank_zero_only, "rank", 0) != 0:
         base, model = load_model(cfg, device)
         fit(cfg, model, data, device, None, checkpoints, resumed and resumed / "last.ckpt")
@@ -70,16 +72,17 @@ def train(cfg: TrainConfig) -> Trained | None:
             {
                 "wikillama.base_model": base.id,
                 "wikillama.base_weights_hash": base.weights_hash,
-                "wikillama.data_fingerprint": data.fingerprint,
+                "wikillama.data_fingerprint": data.prepared.facts.fingerprint,
             }
         )
         run.metrics(
             {
                 f"data/{split}_cut_{cut}": n
                 for split in ("train", "valid")
-                for cut, n in cuts(getattr(data, split)).items()
+                for cut, n in getattr(data, split).cuts().items()
             }
         )
+        run.artifacts(write_label_report(output / LABEL_REPORT, data.prepared, base.tokenizer, cfg.prompt), "data")
         if cfg.model.weights == "random":
             run.tags({"wikillama.weights": "random: figures of speed and memory only"})
         scores: dict[str, Scores] = {}
@@ -106,19 +109,31 @@ def train(cfg: TrainConfig) -> Trained | None:
 
 def read_data(cfg: TrainConfig) -> tuple[WowDataModule, list[Example]]:
     """Train and valid, encoded, and the held-out turns of the suite."""
-    tokenizer = load_tokenizer_only(cfg.model, cfg.cache_dir)
-    data = WowDataModule(
-        cfg.data, cfg.knowledge, cfg.prompt, tokenizer, cfg.trainer, cfg.seed, progress=console.is_terminal
-    )
-    data.setup()
-    return data, load_examples(cfg.data, cfg.knowledge, cfg.suite.split)
+    with download_bar("corpus") as progress:
+        located = locate(cfg.data, cfg.cache_dir, progress)
+    with StageBars("train, valid") as bars:
+        data = WowDataModule(
+            located,
+            cfg.knowledge,
+            cfg.prompt,
+            cfg.packing,
+            tokenizer_source(cfg.model, cfg.cache_dir),
+            cfg.trainer,
+            cfg.seed,
+            cfg.cache_dir,
+            advance=bars,
+        )
+        data.setup()
+    return data, load_examples(located, cfg.knowledge, cfg.suite.split, cfg.seed)
 
 
-def _said_of(data: WowDataModule, held_out: list[Example]) -> str:
+def _said_of(cfg: TrainConfig, data: WowDataModule, held_out: list[Example]) -> str:
     said = f"  train {len(data.train)} turns, valid {len(data.valid)}, held out {len(held_out)}"
-    cut = cuts(data.train)
+    facts, cut = data.prepared.facts, data.train.cuts()
     if any(cut.values()):
-        said += f"; over {data.data.max_length} tokens: history cut in {cut['history']}, prompt cut in {cut['prompt']}"
+        said += f"; over {cfg.data.max_length} tokens: history cut in {cut['history']}, prompt cut in {cut['prompt']}"
+    if facts.bad_rows:
+        said += f"; {facts.bad_rows} bad rows left out, see {data.prepared.quarantine}"
     return said
 
 
@@ -205,7 +220,7 @@ def _register(
         "target_modules": str(cfg.peft.target_modules),
         "prompt_template": cfg.prompt.template,
         "size_mb": f"{size:.1f}",
-        "data_fingerprint": data.fingerprint,
+        "data_fingerprint": data.prepared.facts.fingerprint,
         **{f"{cfg.suite.name}/{name}": f"{asdict(scores)[name]:.4f}" for name in ("ppl", "f1", "kf1")},
     }
     return register(run, cfg.tracking.register_as, cfg.tracking.alias, tags)

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
@@ -13,9 +14,11 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from wikillama.config.schema import ModelConfig, Wheel
+from wikillama.data.hashing import file_sha256
 from wikillama.errors import InputError
 
 _HUB_FILES = ["*.safetensors", "*.json", "tokenizer.model"]  # never pickled weights
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
 _CONVERSION = "1"  # part of the cache key: raise it when the conversion below changes its result
 
 
@@ -93,13 +96,28 @@ def _convert_gguf(source: Path, target: Path) -> None:
     """Dequantize a GGUF file of a Llama to bfloat16 safetensors, tokenizer beside it."""
     import torch
     from transformers import AutoTokenizer, GgufConfig, LlamaForCausalLM
+    from transformers.utils import logging
 
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
     folder, name = str(source.parent), source.name
     model = LlamaForCausalLM.from_pretrained(
         folder, gguf_file=name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
     )
     model.save_pretrained(target)
     AutoTokenizer.from_pretrained(folder, gguf_file=name).save_pretrained(target)
+
+
+def tokenizer_fingerprint(model: ModelConfig, cache_dir: str) -> str:
+    """What tells one tokenizer from another: a hash over its files, taken without loading it."""
+    if model.tokenizer is not None:
+        place = Path(model.tokenizer).expanduser()
+    elif model.weights == "random":
+        return "bytes"
+    else:
+        place = model_folder(model, cache_dir)
+    files = [place] if place.is_file() else [place / name for name in _TOKENIZER_FILES if (place / name).is_file()]
+    return hashlib.sha256("".join(f"{f.name} {file_sha256(f)}\n" for f in files).encode()).hexdigest()
 
 
 def weights_sha256(folder: Path) -> str:
@@ -115,8 +133,3 @@ def weights_sha256(folder: Path) -> str:
         blob = os.path.basename(os.path.realpath(file))
         lines.append(f"{file.name} {blob if re.fullmatch(r'[0-9a-f]{64}', blob) else file_sha256(file)}\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,7 +6,7 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from wikillama.data.batching import Batch
+from wikillama.data.batching import Batch, sequence_numbers
 from wikillama.data.encode import IGNORED
 
 
@@ -15,14 +15,29 @@ def causal_lm(model: PeftModel | LlamaForCausalLM) -> LlamaForCausalLM:
     return model.get_base_model() if isinstance(model, PeftModel) else model  # type: ignore[return-value]
 
 
+def block_causal_mask(batch: Batch) -> Tensor:
+    """Which tokens of packed rows may see which: (rows, 1, length, length) bool, as torch's attention takes it."""
+    numbers = sequence_numbers(batch)
+    same = numbers[:, :, None] == numbers[:, None, :]
+    return same.tril()[:, None]
+
+
 def reply_loss(model: PeftModel | LlamaForCausalLM, batch: Batch) -> tuple[Tensor, Tensor]:
     """Sum of the cross entropy over the batch's target tokens (float32 scalar), and their number (int64 scalar).
 
     The output head, a good part of a small model's work, sees only the rows that have a target; TRL found the same
     saving (huggingface/trl, docs/source/reducing_memory_usage.md).
+
+    Of packed rows (a batch with `cu_seq_lens`) each example sees itself alone.
     """
     llama = causal_lm(model)
-    hidden = llama.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)[0]
+    packed = "cu_seq_lens" in batch
+    hidden = llama.model(
+        input_ids=batch["input_ids"],
+        attention_mask=block_causal_mask(batch) if packed else batch["attention_mask"],
+        position_ids=batch["position_ids"] if packed else None,
+        use_cache=False,
+    )[0]
     targets = batch["labels"][:, 1:]
     rows = targets != IGNORED
     logits = llama.lm_head(hidden[:, :-1][rows])
