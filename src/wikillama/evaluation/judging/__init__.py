@@ -1,0 +1,1 @@
+"""Automatic judges: triage and a second opinion beside human labels, never in place of them."""
