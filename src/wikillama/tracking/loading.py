@@ -1,7 +1,5 @@
 """Loads a trained adapter as the system that it was: same base, quantization, prompt."""
 
-import torch
-
 from wikillama.errors import InputError
 from wikillama.generation.bot import Bot
 from wikillama.model import adapters
@@ -23,7 +21,7 @@ def load_adapter(
     """
     folder = adapter_folder(uri, tracking_uri)
     recipe = read_recipe(folder)
-    base = load_base(recipe.model, recipe.quantization, device_of(accelerator), getattr(torch, recipe.dtype), cache_dir)
+    base = load_base(recipe.model, recipe.quantization, device_of(accelerator), recipe.torch_dtype, cache_dir)
     check_base(base.weights_hash, recipe, uri)
     return Bot(adapters.load(base.model, folder), base.tokenizer, recipe)
 

@@ -103,7 +103,7 @@ def tracked_run(
     It ends FINISHED, FAILED where the body raised, KILLED where it was interrupted; the error's first line is a tag.
     """
     client = open_client(tracking.uri)
-    experiment = _experiment_id(client, tracking)
+    experiment = experiment_id(client, tracking)
     if resume is None:
         run = client.create_run(experiment, run_name=tracking.run_name)
         params = [Param(key, value) for key, value in flat(config).items()]
@@ -127,7 +127,8 @@ def tracked_run(
     client.set_terminated(tracked.id)
 
 
-def _experiment_id(client: MlflowClient, tracking: TrackingConfig) -> str:
+def experiment_id(client: MlflowClient, tracking: TrackingConfig) -> str:
+    """The id of the experiment that a configuration names, which is made where there is none."""
     found = client.get_experiment_by_name(tracking.experiment)
     if found is not None:
         return str(found.experiment_id)
@@ -152,7 +153,7 @@ def find_run(client: MlflowClient, tracking: TrackingConfig, wanted: str) -> Mlf
         except MlflowException as error:
             raise InputError(f"resume={wanted}: no such run in {tracking.uri}") from error
     runs = client.search_runs(
-        [_experiment_id(client, tracking)],
+        [experiment_id(client, tracking)],
         filter_string=f"tags.`{CHECKPOINTS_TAG}` != ''",
         run_view_type=ViewType.ACTIVE_ONLY,
         order_by=["attributes.start_time DESC"],
