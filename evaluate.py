@@ -1,6 +1,6 @@
-"""Score systems on the same held-out turns: loss, perplexity, F1, knowledge-F1, side by side.
+"""Compare systems on the same questions or held-out turns; or score a file of replies; or calibrate a judge.
 
-python evaluate.py systems='[base,models:/wiki-llama@candidate]' suite=wow_mini_seen
+python evaluate.py systems='[base,models:/wiki-llama@candidate]' suite=qa200
 python evaluate.py systems='[runs:/<id>/adapter]' suite=wow_mini_unseen knowledge=none
 python evaluate.py --help
 """
@@ -12,9 +12,19 @@ from wikillama.config.schema import EvaluateConfig
 
 def main(cfg: EvaluateConfig) -> None:
     check_evaluate(cfg)
-    from wikillama.jobs.evaluate import evaluate  # torch and friends take seconds; a mistyped key should not
+    # torch and friends take seconds; a mistyped key should not
+    if cfg.predictions is not None:
+        from wikillama.jobs.score_file import score_file
 
-    evaluate(cfg)
+        score_file(cfg)
+    elif cfg.calibrate:
+        from wikillama.jobs.calibrate import calibrate_judge
+
+        calibrate_judge(cfg)
+    else:
+        from wikillama.jobs.evaluate import evaluate
+
+        evaluate(cfg)
 
 
 if __name__ == "__main__":

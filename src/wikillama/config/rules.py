@@ -5,6 +5,7 @@ from pathlib import Path
 from wikillama.config.schema import (
     DataConfig,
     EvaluateConfig,
+    JudgeConfig,
     KnowledgeConfig,
     ModelConfig,
     PackingConfig,
@@ -23,6 +24,8 @@ def check_train(cfg: TrainConfig) -> None:
     check_knowledge(cfg.knowledge, cfg.data, trains=True)
     check_packing(cfg.packing, cfg.data)
     check_peft(cfg.peft, cfg.quantization)
+    if cfg.suite.split is None:
+        raise InputError(f"suite={cfg.suite.name}: training scores on turns of dialogues: use suite=seen|unseen")
     if cfg.trainer.accelerator == "cpu" and cfg.optim.name != "adamw":
         raise InputError(f"optim={cfg.optim.name} needs a GPU: on a CPU use optim=adamw")
     if cfg.trainer.strategy == "auto" and cfg.trainer.devices > 1:
@@ -33,12 +36,32 @@ def check_train(cfg: TrainConfig) -> None:
 
 def check_evaluate(cfg: EvaluateConfig) -> None:
     """Refuse what evaluate.py cannot score. Raises InputError."""
+    for key in ("predictions", "labelled"):
+        given = getattr(cfg, key)
+        for path in [given] if isinstance(given, str) else given or []:
+            if not Path(path).expanduser().is_file():
+                raise InputError(f"{key}={path}: no such file")
+    if cfg.calibrate and not cfg.labelled:
+        raise InputError("calibrate=true needs labelled replies: give labelled=FILE.jsonl, or a list of files")
+    check_judge(cfg.judge)
+    if cfg.predictions or cfg.calibrate:
+        return
+    if cfg.review.create and cfg.suite.kind != "questions":
+        raise InputError("review.create=true puts answers to questions before people: use suite=qa200")
     check_model(cfg.model)
     check_data(cfg.data, cfg.model)
     check_knowledge(cfg.knowledge, cfg.data, trains=False)
     twice = [system for system in cfg.systems if cfg.systems.count(system) > 1]
     if twice:
         raise InputError(f"systems: {twice[0]} is named twice")
+
+
+def check_judge(judge: JudgeConfig) -> None:
+    """A model that judges must be named. Raises InputError."""
+    if judge.kind == "chat" and (judge.url is None or judge.model is None):
+        raise InputError("judge=chat: give judge.url=http://HOST/v1 and judge.model=NAME")
+    if judge.kind == "local" and (judge.model is None or not (Path(judge.model).expanduser() / "config.json").is_file()):
+        raise InputError("judge=local: give judge.model=FOLDER in Hugging Face layout")
 
 
 def check_prepare(cfg: PrepareConfig) -> None:

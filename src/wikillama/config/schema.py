@@ -194,18 +194,44 @@ class TrainerConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """Scoring of systems on held-out turns."""
+    """How systems are asked and scored."""
 
     batch_size: PositiveInt = 16
     max_new_tokens: PositiveInt = 48
-    base: bool = True  # score the base beside the tuned model
+    base: bool = True  # train.py: score the base beside the tuned model
+    questions: PositiveInt | None = None  # train.py: ask so many of the 200 questions, too; null: none
+    resamples: PositiveInt = 10_000  # of dialogues, for intervals
+    shuffled_control: bool = False  # suites of dialogues: reply once more under another dialogue's knowledge
 
 
 class SuiteConfig(Section):
-    """The held-out turns: a split of the corpus, and the prefix of its metrics in MLflow."""
+    """What systems are asked: held-out turns of a split, or questions; and the prefix of its metrics in MLflow."""
 
     name: str
-    split: Literal["valid_seen", "valid_unseen", "test_seen", "test_unseen"]
+    kind: Literal["dialogues", "questions"] = "dialogues"
+    split: Literal["valid_seen", "valid_unseen", "test_seen", "test_unseen"] | None = None
+    path: str | None = None  # of the questions
+    limit: PositiveInt | None = None  # questions, evenly over topics; null: all
+
+
+class JudgeConfig(Section):
+    """Who says whether an answer is correct, wrong or ambiguous."""
+
+    kind: Literal["lexical", "chat", "local", "human"] = "lexical"
+    url: str | None = None  # chat: an OpenAI-compatible server
+    model: str | None = None  # chat: its name there; local: a folder in Hugging Face layout
+    key_variable: str | None = None  # chat: the environment variable that holds the key
+    orders: Literal["permutations", "rotations"] = "rotations"  # local: of the labels, averaged
+
+
+class ReviewConfig(Section):
+    """Manual assessment of answers in the MLflow UI."""
+
+    create: bool = False
+    collect: bool = False
+    annotators: list[str] = Field(default_factory=lambda: ["annotator_1", "annotator_2"], min_length=1)
+    overlap: float = Field(1.0, ge=0.0, le=1.0)  # share of the answers that every annotator sees
+    adjudicator: str = "adjudicator"
 
 
 class TrackingConfig(Section):
@@ -257,4 +283,10 @@ class EvaluateConfig(_Common):
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     evaluation: EvaluationConfig
     suite: SuiteConfig
+    judge: JudgeConfig
+    review: ReviewConfig
+    predictions: str | None = None  # score the replies in this file instead of asking systems
+    calibrate: bool = False  # compare the judge with people on labelled replies instead
+    labelled: list[str] | str | None = None  # calibrate: files of labelled replies
+    out: str | None = None  # predictions, calibrate: the JSON file to write
     tracking: TrackingConfig

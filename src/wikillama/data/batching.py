@@ -59,7 +59,7 @@ class PackingCollator:
             for example in row:
                 end = start + len(example.input_ids)
                 ids[number, start:end] = torch.tensor(example.input_ids)
-                labels[number, start:end] = torch.tensor(example.labels)
+                labels[number, start + 1 : end] = torch.tensor(example.labels[1:])
                 positions[number, start:end] = torch.arange(end - start)
                 bounds.append(number * length + end)
                 start = end

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import orjson
 
 from wikillama.config.schema import DataConfig
-from wikillama.data.corpus import Split, find, read_dialogues
+from wikillama.data.corpus import Source, Split, find, read_source
 from wikillama.data.dialogue import BadRow, Dialogue
 from wikillama.data.grounding import candidates
 from wikillama.data.wow import TOPIC_SPLITS
@@ -32,7 +32,10 @@ class Finding:
 
 
 def check_corpus(data: DataConfig) -> list[Finding]:
-    """All rules with what was found, dialogue by dialogue. Raises InputError where there is nothing to check."""
+    """All rules with what was found, dialogue by dialogue, held out or not.
+
+    Raises InputError where there is nothing to check.
+    """
     readable = Finding("each dialogue can be read: speakers, texts, knowledge, passages")
     alternate = Finding("Wizard and Apprentice take turns")
     topics_given = Finding("each dialogue has its chosen topic and that topic's passage")
@@ -41,14 +44,15 @@ def check_corpus(data: DataConfig) -> list[Finding]:
     topics: dict[str, set[str]] = {}
     seen: set[int] = set()
     for split in get_args(Split):
-        if not _has(data, split):
+        source = _source(data, split)
+        if source is None:
             continue
         topics[split] = set()
 
         def on_bad_row(row: BadRow) -> None:
             readable.note(False, f"{row.where}: {row.reason}")
 
-        for dialogue in read_dialogues(data, split, on_bad_row):
+        for dialogue in read_source(data, source, on_bad_row):
             readable.note(True, dialogue.id)
             speakers = [turn.speaker for turn in dialogue.turns]
             alternate.note(all(a != b for a, b in pairwise(speakers)), dialogue.id)
@@ -63,13 +67,13 @@ def check_corpus(data: DataConfig) -> list[Finding]:
     return [readable, alternate, topics_given, gold, distinct, *_splits(data, topics)]
 
 
-def _has(data: DataConfig, split: Split) -> bool:
+def _source(data: DataConfig, split: Split) -> Source | None:
     try:
-        return find(data, split) is not None
+        return find(data, split)
     except InputError:
         if split == "train":
             raise
-        return False
+        return None
 
 
 def _golds(dialogue: Dialogue) -> Iterator[tuple[int, str]]:
@@ -97,9 +101,15 @@ def _lists(data: DataConfig, topics: dict[str, set[str]]) -> Finding:
     path = Path(data.path or "").expanduser() / TOPIC_SPLITS
     if not path.is_file():
         return finding
-    lists: dict[str, Any] = orjson.loads(path.read_bytes())
+    try:
+        lists = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError:
+        lists = None
+    if not isinstance(lists, dict):
+        finding.note(False, f"{path}: not a JSON object of lists")
+        return finding
     for name, split in (("train", "train"), ("valid", "valid_unseen"), ("test", "test_unseen")):
-        if split in topics:
-            for topic in sorted(topics[split]):
-                finding.note(topic in lists.get(name, ()), f"{split}: {topic} is not in list '{name}'")
+        listed = lists.get(name)
+        for topic in sorted(topics.get(split, set())):
+            finding.note(isinstance(listed, list) and topic in listed, f"{split}: {topic} is not in list '{name}'")
     return finding

@@ -2,7 +2,9 @@
 
 import gzip
 import logging
+import os
 import random
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -85,14 +87,14 @@ def read_dialogues(
     """The dialogues of a split, one at a time. Raises InputError for what cannot be read or is not there."""
     source = find(data, split)
     if source is not None and (split != "train" or all(find(data, s) for s in _HELD_OUT)):
-        found = _read(data, source, on_bad_row, watch)
+        found = read_source(data, source, on_bad_row, watch)
     else:
         train = find(data, "train")
         assert train is not None  # `config.rules.check_data` saw to it
         if split.endswith("unseen"):
             raise InputError(f"data={data.name}: {train} alone does not say which topics are unseen; use suite=seen")
         roles = _roles(data, train)
-        found = (d for d in _read(data, train, on_bad_row, watch) if roles[d.id] == split)
+        found = (d for d in read_source(data, train, on_bad_row, watch) if roles[d.id] == split)
     for dialogue in found:
         yield _without_last_reply(dialogue) if data.turns == "parlai" else dialogue
 
@@ -106,13 +108,15 @@ def _without_last_reply(dialogue: Dialogue) -> Dialogue:
     return replace(dialogue, turns=tuple(turns))
 
 
-def _read(data: DataConfig, source: Source, on_bad_row: OnBadRow, watch: Watch | None = None) -> Iterator[Dialogue]:
+def read_source(
+    data: DataConfig, source: Source, on_bad_row: OnBadRow = refuse, watch: Watch | None = None
+) -> Iterator[Dialogue]:
+    """All dialogues of a source, whichever splits they serve. Raises InputError for what cannot be read."""
     if source.path is None:
         rows = read_hub(open_split(data, source.name), f"{data.hub_id}, split {source.name}")
         yield from dialogues_of(rows, data.fields, source.name, on_bad_row)
         return
-    with _opened(source) as (stream, position):
-        size = source.path.stat().st_size
+    with _opened(source) as (stream, position, size):
         name, where = source.name.removesuffix(".json"), str(source)
         if data.format == "wow":
             found = read_wow(stream, name, where, on_bad_row)
@@ -125,27 +129,33 @@ def _read(data: DataConfig, source: Source, on_bad_row: OnBadRow, watch: Watch |
 
 
 @contextmanager
-def _opened(source: Source) -> Iterator[tuple[BinaryIO, Callable[[], int]]]:
-    """The bytes of a source, and how far its file has been read. Raises InputError for a broken compressed file."""
+def _opened(source: Source) -> Iterator[tuple[BinaryIO, Callable[[], int], int]]:
+    """The bytes of a source, how far its file or member has been read, and how long that is.
+
+    Raises InputError for a broken compressed file.
+    """
     assert source.path is not None
     if _is_archive(source.path):
         with open_member(source.path, source.name) as member:
-            yield member, member.tell
+            size = member.seek(0, os.SEEK_END)  # reads nothing
+            member.seek(0)
+            yield member, member.tell, size
         return
     with source.path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
         if source.path.suffix != ".gz":
-            yield file, file.tell
+            yield file, file.tell, size
             return
         try:
             with gzip.GzipFile(fileobj=file) as unzipped:
-                yield unzipped, file.tell  # type: ignore[misc]  # as good as a BinaryIO
-        except (gzip.BadGzipFile, EOFError) as error:
+                yield unzipped, file.tell, size  # type: ignore[misc]  # as good as a BinaryIO
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise InputError(f"{source.path}: broken or truncated gzip ({error}); get the file again") from error
 
 
 def _roles(data: DataConfig, train: Source) -> dict[str, Split]:
     """The split of each conversation of a file from which those splits are taken that have no file of their own."""
-    conversations = sorted({d.id for d in _read(data, train, lambda row: None)})
+    conversations = sorted({d.id for d in read_source(data, train, lambda row: None)})
     lacking = [s for s in _HELD_OUT if find(data, s) is None]
     size = max(1, round(data.holdout * len(conversations)))
     if len(conversations) <= size * len(lacking):

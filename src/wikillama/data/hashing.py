@@ -21,7 +21,7 @@ def remembered_sha256(path: Path, cache: Path) -> str:
     stat = path.stat()
     seen = {"path": str(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
     note = cache / "hashes" / f"{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.json"
-    with suppress(OSError, ValueError, KeyError):
+    with suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(note.read_text(encoding="utf-8"))
         if {key: known[key] for key in seen} == seen:
             return str(known["sha256"])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def open_split(data: DataConfig, split: str) -> "Dataset":
     """The rows of a split, memory-mapped from the cache of `datasets`. Raises InputError where it cannot be had."""
     import datasets  # takes a second or two; nobody whose data is a file should wait for it
-    from datasets.exceptions import DatasetNotFoundError
+    from datasets.exceptions import DatasetBuildError, DatasetNotFoundError
 
     assert data.hub_id is not None  # `config.rules.check_data` saw to it
     where = f"data.hub_id={data.hub_id}"
@@ -28,8 +28,10 @@ def open_split(data: DataConfig, split: str) -> "Dataset":
             f"{where}: neither a folder here nor a dataset that this machine can read on the hub (private ones need "
             "`hf auth login`; without a network give a local folder)"
         ) from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{where}, split {split}: cannot be loaded ({str(error).splitlines()[0]})") from error
+    except (OSError, ValueError, DatasetBuildError, StopIteration) as error:  # the last for a file without a row
+        problem = error.__cause__ if isinstance(error, DatasetBuildError) else error  # itself it says only that it is
+        reason = (str(problem).splitlines() or ["no rows in it"])[0]
+        raise InputError(f"{where}, split {split}: cannot be loaded ({reason})") from error
     assert isinstance(found, datasets.Dataset)
     return found
 

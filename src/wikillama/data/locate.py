@@ -1,5 +1,6 @@
 """Brings a corpus to where it can be read."""
 
+import hashlib
 from pathlib import Path
 
 from wikillama.config.schema import DataConfig
@@ -22,11 +23,10 @@ def locate(data: DataConfig, cache_dir: str, progress: Progress | None = None) -
         verify(archive, data.sha256)
     else:
         assert data.url is not None  # `config.rules.check_data` saw to it
-        archive = cache / "downloads" / data.url.rsplit("/", 1)[-1]
-        archive.parent.mkdir(parents=True, exist_ok=True)
+        address = hashlib.sha256(data.url.encode()).hexdigest()[:8]  # files of several addresses may share a name
+        archive = cache / "downloads" / address / data.url.rsplit("/", 1)[-1]
         download(data.url, archive, data.sha256, progress)
     digest = data.sha256 or remembered_sha256(archive, cache)
     folder = cache / "corpora" / f"{data.name}-{digest[:16]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
     extract(archive, [*SPLIT_FILES.values(), TOPIC_SPLITS], folder, progress)
     return data.model_copy(update={"path": str(folder)})

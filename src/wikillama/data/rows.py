@@ -38,7 +38,8 @@ def dialogues_of(rows: Iterable[Row], fields: RowFields, name: str, on_bad_row: 
     """Yield conversations, put together from rows that go on from the row before.
 
     A row goes on where its persona is the same and its context opens with all that was said up to the row before, reply
-    included. Every reply that a row gives is a target. Ids are `name:number`. A row that cannot be used goes to `on_bad_row`.
+    included. Every reply that a row gives is a target. Ids are `name:number`. A row that cannot be used goes to
+    `on_bad_row`.
     """
     number, open_one = 0, None
     for row in rows:

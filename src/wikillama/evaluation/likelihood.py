@@ -1,45 +1,61 @@
-"""How likely a model finds the human replies."""
+"""How likely a system finds the human replies."""
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from peft import PeftModel
 from rich.progress import track
-from torch.utils.data import DataLoader
-from transformers import LlamaForCausalLM
 
 from wikillama.data.batching import Collator
 from wikillama.data.encode import Encoded
-from wikillama.model.loss import reply_loss
+from wikillama.evaluation.memory import key_of
+from wikillama.evaluation.resampling import Estimate, cluster_sums, percentile_interval, resampled_sums
+from wikillama.evaluation.system import System
+from wikillama.model.loss import reply_losses
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Likelihood:
-    """Over all reply tokens of a split, end tokens included. `loss` is in nats a token."""
+    """Of one reply, its end token included: summed negative log likelihood in nats, and its number of tokens."""
 
-    loss: float
+    nll: float
     tokens: int
 
-    @property
-    def perplexity(self) -> float:
-        """exp of the corpus mean, not a mean of examples' perplexities; comparable under one tokenizer only."""
-        return math.exp(self.loss)
 
-
-def likelihood(
-    model: PeftModel | LlamaForCausalLM,
-    encoded: list[Encoded],
-    pad_id: int,
-    batch_size: int,
-    progress: str | None = None,
-) -> Likelihood:
-    model.eval()
-    by_length = sorted(encoded, key=lambda e: -len(e.input_ids))
-    loader: DataLoader[Encoded] = DataLoader(by_length, batch_size, collate_fn=Collator(pad_id))  # type: ignore[arg-type]
-    total, tokens = 0.0, 0
+def likelihoods(
+    system: System, encoded: Sequence[Encoded], batch_size: int, progress: str | None = None
+) -> list[Likelihood]:
+    """The likelihood of each example's reply, in order; what the system has been asked before is remembered."""
+    keys = [key_of("nll", e.input_ids, e.prompt_length) for e in encoded]
+    new = sorted(
+        (i for i, key in enumerate(keys) if system.memory.get(key) is None), key=lambda i: -_length(encoded[i])
+    )
+    pad = system.tokenizer.pad_token_id
+    assert isinstance(pad, int)
+    collate = Collator(pad)
+    batches = [new[start : start + batch_size] for start in range(0, len(new), batch_size)]
     with torch.inference_mode():
-        for batch in track(loader, description=progress or "", transient=True, disable=progress is None):
-            loss, count = reply_loss(model, {name: tensor.to(model.device) for name, tensor in batch.items()})
-            total, tokens = total + float(loss), tokens + int(count)
-    return Likelihood(total / tokens, tokens)
+        for places in track(batches, description=progress or "", transient=True, disable=progress is None):
+            batch = {name: t.to(system.model.device) for name, t in collate([encoded[i] for i in places]).items()}
+            losses, counts = reply_losses(system.model, batch)
+            rows = zip(places, losses.tolist(), counts.tolist(), strict=True)
+            system.memory.put((keys[i], {"nll": loss, "tokens": n}) for i, loss, n in rows)
+    known = [system.memory.get(key) for key in keys]
+    return [Likelihood(record["nll"], record["tokens"]) for record in known if record is not None]
+
+
+def _length(encoded: Encoded) -> int:
+    return len(encoded.input_ids)
+
+
+def ratio(
+    sums: Sequence[float], counts: Sequence[float], clusters: Sequence[str], resamples: int, seed: int = 0
+) -> Estimate:
+    """The ratio of two totals over a corpus, such as nats a token, with its interval over resampled dialogues."""
+    by_cluster = cluster_sums(list(zip(sums, counts, strict=True)), clusters)
+    drawn = resampled_sums(by_cluster, resamples, seed)
+    value = float(by_cluster[:, 0].sum() / by_cluster[:, 1].sum())
+    if len(by_cluster) < 2:  # resamples of one dialogue do not vary
+        return Estimate(value, float("nan"), float("nan"), len(sums))
+    return percentile_interval(value, np.asarray(drawn[:, 0] / drawn[:, 1]), len(sums))

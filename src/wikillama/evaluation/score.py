@@ -1,40 +1,39 @@
-"""Scores one system on held-out turns."""
+"""Scores one system on held-out turns of dialogues."""
 
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from peft import PeftModel
-from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
-
-from wikillama.config.schema import EvaluationConfig, PromptConfig
+from wikillama.config.schema import EvaluationConfig
 from wikillama.data.dialogue import Example
-from wikillama.data.encode import encode_all, end_token_id
-from wikillama.evaluation.likelihood import likelihood
-from wikillama.evaluation.metrics import f1
-from wikillama.generation.batched import generate
-
-# Word-overlap scores are proportions in 0..1, means over turns; the corpus of a knowledge-F1 is the turns that used
-# knowledge. ParlAI's own corpus counts the others too, with "no_passages_used" as their knowledge.
+from wikillama.data.encode import encode_all
+from wikillama.evaluation.answering import answers
+from wikillama.evaluation.corpus_metrics import Reply, score_replies
+from wikillama.evaluation.likelihood import likelihoods, ratio
+from wikillama.evaluation.metrics import RareWords, f1
+from wikillama.evaluation.resampling import Estimate
+from wikillama.evaluation.system import System
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over `turns` held-out turns, `knowledge_turns` of which used knowledge."""
+    """Metrics over `turns` held-out turns, with intervals over dialogues; named as in `corpus_metrics.score_replies`.
 
-    loss: float
-    ppl: float
-    f1: float
-    kf1: float
+    Beside those: `loss` (nats a token) and `ppl` of the human replies, `bits_per_byte` of their text.
+    """
+
+    metrics: Mapping[str, Estimate]
     turns: int
-    knowledge_turns: int
     target_tokens: int
-    mean_words: float  # of the replies
-    seconds: float
 
-    def metrics(self, prefix: str) -> dict[str, float]:
+    def __getitem__(self, name: str) -> float:
+        """The value of a metric; nan where the turns had not what it takes."""
+        return self.metrics[name].value if name in self.metrics else math.nan
+
+    def logged(self, prefix: str) -> dict[str, float]:
         """As MLflow metrics, named `<prefix>/<metric>`."""
-        return {f"{prefix}/{name}": float(value) for name, value in asdict(self).items()}
+        values = {f"{prefix}/{name}": estimate.value for name, estimate in self.metrics.items()}
+        return values | {f"{prefix}/turns": float(self.turns), f"{prefix}/target_tokens": float(self.target_tokens)}
 
 
 @dataclass(frozen=True)
@@ -54,44 +53,54 @@ class Prediction:
 
 
 def score(
-    model: PeftModel | LlamaForCausalLM,
-    tokenizer: PreTrainedTokenizerBase,
+    system: System,
     examples: Sequence[Example],
-    prompt: PromptConfig,
-    max_length: int,
     evaluation: EvaluationConfig,
+    rare: RareWords | None = None,
     progress: str | None = None,
 ) -> tuple[Scores, list[Prediction]]:
     """Loss and perplexity of the human replies, and overlap of the system's own greedy replies with them."""
-    started = time.perf_counter()
-    encoded = encode_all(examples, prompt, tokenizer, max_length)
-    pad_id = tokenizer.pad_token_id
-    assert isinstance(pad_id, int)
-    likely = likelihood(model, encoded, pad_id, evaluation.batch_size, progress and f"{progress}: loss")
-    asked = encode_all(examples, prompt, tokenizer, max_length - evaluation.max_new_tokens, reply=False)
-    replies = generate(
-        model,
-        tokenizer,
-        [e.input_ids for e in asked],
-        end_token_id(prompt, tokenizer),
-        evaluation.max_new_tokens,
-        evaluation.batch_size,
-        progress and f"{progress}: replies",
+    encoded = encode_all(examples, system.prompt, system.tokenizer, system.max_length)
+    likely = likelihoods(system, encoded, evaluation.batch_size, progress and f"{progress}: loss")
+    predictions = predict(system, examples, evaluation, progress)
+    clusters = [example.dialogue_id for example in examples]
+    nll, tokens = [x.nll for x in likely], [float(x.tokens) for x in likely]
+    loss = ratio(nll, tokens, clusters, evaluation.resamples)
+    metrics = {
+        "loss": loss,
+        "ppl": Estimate(math.exp(loss.value), math.exp(loss.low), math.exp(loss.high), loss.n),
+        "bits_per_byte": ratio(
+            [x / math.log(2) for x in nll],
+            [float(len(e.response.encode())) for e in examples],
+            clusters,
+            evaluation.resamples,
+        ),
+        **score_replies([as_reply(p) for p in predictions], rare, evaluation.resamples),
+    }
+    return Scores(metrics, len(examples), int(sum(tokens))), predictions
+
+
+def predict(
+    system: System, examples: Sequence[Example], evaluation: EvaluationConfig, progress: str | None = None
+) -> list[Prediction]:
+    """The system's reply to each turn, with its overlap with reference and gold knowledge."""
+    replies = answers(
+        system, examples, evaluation.max_new_tokens, evaluation.batch_size, progress and f"{progress}: replies"
     )
-    predictions = [_prediction(example, reply) for example, reply in zip(examples, replies, strict=True)]
-    kf1s = [p.kf1 for p in predictions if p.kf1 is not None]
-    scores = Scores(
-        loss=likely.loss,
-        ppl=likely.perplexity,
-        f1=sum(p.f1 for p in predictions) / len(predictions),
-        kf1=sum(kf1s) / len(kf1s) if kf1s else 0.0,
-        turns=len(predictions),
-        knowledge_turns=len(kf1s),
-        target_tokens=likely.tokens,
-        mean_words=sum(len(p.reply.split()) for p in predictions) / len(predictions),
-        seconds=time.perf_counter() - started,
+    return [_prediction(example, reply.text) for example, reply in zip(examples, replies, strict=True)]
+
+
+def as_reply(prediction: Prediction) -> Reply:
+    """What the metrics need of a prediction; the knowledge is the gold sentence, whatever the prompt showed."""
+    gold = prediction.gold_knowledge
+    return Reply(
+        reply=prediction.reply,
+        references=(prediction.reference,),
+        knowledge=(gold,) if gold else None,
+        history=prediction.history,
+        topic=prediction.topic,
+        cluster=prediction.dialogue_id,
     )
-    return scores, predictions
 
 
 def _prediction(example: Example, reply: str) -> Prediction:

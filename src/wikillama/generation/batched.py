@@ -1,11 +1,24 @@
 """Greedy generation in batches."""
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from peft import PeftModel
 from rich.progress import Progress
 from torch import Tensor, full, inference_mode, int64, long, tensor, zeros
 from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 Prompt = list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A reply without control tokens, the number of tokens that it took, and its share of the batch's seconds."""
+
+    text: str
+    tokens: int
+    seconds: float
 
 
 def generate(
@@ -16,31 +29,39 @@ def generate(
     max_new_tokens: int,
     batch_size: int,
     progress: str | None = None,
-) -> list[str]:
-    """The greedy reply to each prompt (a list of token ids), in order, without control tokens.
+    on_batch: Callable[[list[int], list[Generated]], None] | None = None,
+) -> list[Generated]:
+    """The greedy reply to each prompt (a list of token ids), in order.
 
     Prompts are batched by length and padded on the left under an attention mask, so that a reply does not depend on
-    what else is in its batch beyond floating-point rounding.
+    what else is in its batch beyond floating-point rounding. `on_batch` is given the places and replies of a batch as
+    soon as it is done.
     """
     config = GenerationConfig(
         do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=end_id, pad_token_id=tokenizer.pad_token_id
     )
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
-    replies = [""] * len(prompts)
+    replies: list[Generated | None] = [None] * len(prompts)
     model.eval()
     with inference_mode(), Progress(transient=True, disable=progress is None) as bar:
         task = bar.add_task(progress or "", total=len(prompts))
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
             ids, mask = _left_padded([prompts[i] for i in places], config.pad_token_id)
+            began = time.perf_counter()
             produced = model.generate(  # type: ignore[misc]  # transformers types self as a protocol that Llama misses
                 input_ids=ids.to(model.device), attention_mask=mask.to(model.device), generation_config=config
-            )
-            texts = tokenizer.batch_decode(produced[:, ids.shape[1] :], skip_special_tokens=True)
-            for place, text in zip(places, texts, strict=True):
-                replies[place] = text.strip()
+            )[:, ids.shape[1] :]
+            texts = tokenizer.batch_decode(produced, skip_special_tokens=True)
+            counts = (produced != config.pad_token_id).sum(1).tolist()
+            share = (time.perf_counter() - began) / len(places)
+            made = [Generated(text.strip(), n, share) for text, n in zip(texts, counts, strict=True)]
+            for place, reply in zip(places, made, strict=True):
+                replies[place] = reply
+            if on_batch is not None:
+                on_batch(places, made)
             bar.advance(task, len(places))
-    return replies
+    return [reply for reply in replies if reply is not None]
 
 
 def _left_padded(prompts: list[Prompt], pad_id: int) -> tuple[Tensor, Tensor]:

@@ -4,18 +4,13 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from wikillama.data.prepared import STAGES
-
-if TYPE_CHECKING:
-    from wikillama.evaluation.score import Scores
 
 # a log file has no width: give tables room there
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
@@ -98,18 +93,3 @@ class Phases:
     def __str__(self) -> str:
         listed = " + ".join(f"{name} {seconds:.0f}" for name, seconds in self.seconds.items())
         return f"{sum(self.seconds.values()):.0f} s = {listed}"
-
-
-def scores_table(title: str, systems: "Mapping[str, Scores]") -> Table:
-    """Loss, perplexity, F1 and knowledge-F1, a column a system."""
-    table = Table("", *systems, title=title, title_justify="left")
-    rows: Sequence[tuple[str, str, str]] = (
-        ("loss (nats a token)", "loss", ".3f"),
-        ("perplexity", "ppl", ".2f"),
-        ("F1", "f1", ".3f"),
-        ("knowledge-F1", "kf1", ".3f"),
-        ("words a reply", "mean_words", ".1f"),
-    )
-    for label, name, form in rows:
-        table.add_row(label, *(format(getattr(scores, name), form) for scores in systems.values()))
-    return table

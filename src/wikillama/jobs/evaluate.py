@@ -1,67 +1,191 @@
-"""Scores systems on the same held-out turns, in one MLflow run."""
+"""Compares systems on the same questions or held-out turns, in one MLflow run with one report."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import seed_everything
-from peft import PeftModel
-from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-from wikillama.config.schema import EvaluateConfig, PromptConfig
+from wikillama.config.schema import DataConfig, EvaluateConfig
 from wikillama.data.corpus import load_examples
+from wikillama.data.dialogue import Example
 from wikillama.data.locate import locate
-from wikillama.evaluation.score import Scores, score
-from wikillama.jobs.console import Phases, bar, console, download_bar, quiet_libraries, scores_table
-from wikillama.model.base import device_of, load_base, resolve_dtype
-from wikillama.tracking.facts import shown
-from wikillama.tracking.loading import load_adapter
-from wikillama.tracking.run import tracked_run
+from wikillama.errors import InputError
+from wikillama.evaluation.answering import answers, costs
+from wikillama.evaluation.asking import as_examples, judged, stratified
+from wikillama.evaluation.corpus_metrics import Reply, score_replies
+from wikillama.evaluation.questions import Question, load_questions
+from wikillama.evaluation.report import write_report
+from wikillama.evaluation.results import Costs, Evaluation, SystemResult
+from wikillama.evaluation.score import as_reply, predict, score
+from wikillama.evaluation.system import System
+from wikillama.jobs.asking import provenance
+from wikillama.jobs.console import Phases, bar, console, download_bar, quiet_libraries
+from wikillama.jobs.judges import answer_judge
+from wikillama.jobs.review import ReviewedLabels, create, reviewed
+from wikillama.jobs.systems import systems_of
+from wikillama.jobs.tables import counts_table, scores_table, transition_table
+from wikillama.model.base import device_of
+from wikillama.tracking.facts import hardware, shown
+from wikillama.tracking.run import TrackedRun, tracked_run
+from wikillama.training.callbacks import peak_memory_gb
 
-BASE = "base"
+NO_LABELS = ReviewedLabels({}, {})
 
 
-def evaluate(cfg: EvaluateConfig) -> dict[str, Scores]:
-    """Score each system and print the table. All see the same turns and the same knowledge; each has its own prompt."""
+@dataclass(frozen=True)
+class _Suite:
+    """What every system is asked."""
+
+    examples: list[Example]
+    questions: list[Question]  # none: turns of dialogues
+    shuffled: list[Example]  # the same turns under another dialogue's knowledge; none: no control
+
+
+def evaluate(cfg: EvaluateConfig) -> Evaluation:
+    """Ask and judge each system, write the report and print its tables.
+
+    All see the same turns or questions and the same knowledge; each has its own prompt. What a system was asked before
+    is not asked again.
+    """
     quiet_libraries()
     seed_everything(cfg.seed, workers=True, verbose=False)
     phases = Phases()
-    with phases("data", f"{cfg.suite.split} of {cfg.data.name}, {cfg.knowledge.mode} knowledge"):
-        with download_bar("corpus") as progress:
-            located = locate(cfg.data, cfg.cache_dir, progress)
-        held_out = load_examples(located, cfg.knowledge, cfg.suite.split, cfg.seed)
-    found: dict[str, Scores] = {}
+    with phases("data", f"{cfg.suite.name}, {cfg.knowledge.mode} knowledge"):
+        suite = _suite(cfg)
     output = Path(HydraConfig.get().runtime.output_dir)
     with tracked_run(cfg.tracking, cfg, output) as run:
-        for system in cfg.systems:
-            with phases(system, f"{len(held_out)} turns"):
-                model, tokenizer, prompt, max_length = _system(cfg, system)
-                found[system], predictions = score(
-                    model, tokenizer, held_out, prompt, max_length, cfg.evaluation, progress=bar(system)
-                )
-            name = f"{cfg.suite.name}/{_metric_name(system)}"
-            run.metrics(found[system].metrics(name))
-            run.json_lines(predictions, f"{name}/predictions.jsonl")
-            del model
+        results = []
+        for system in systems_of(cfg):
+            with phases(system.name, f"{len(suite.examples)} {'questions' if suite.questions else 'turns'}"):
+                results.append(_result(cfg, system, suite, run))
+                system.unload()
+        with phases("report", "tables, plots, tests"):
+            people = reviewed(cfg) if cfg.review.collect or cfg.judge.kind == "human" else NO_LABELS
+            found = _evaluation(cfg, _by_people(cfg, results, people), people)
+            folder = output / "report"
+            page = write_report(found, folder)
+            run.artifacts(folder, cfg.suite.name)
+        if cfg.review.create:
+            with phases("review", "blind answers into review queues"):
+                create(cfg, found)
         console.print()
-        title = f"{cfg.suite.name}: {len(held_out)} turns, {cfg.knowledge.mode} knowledge"
-        console.print(scores_table(title, found))
+        _print_tables(found)
         store = shown(cfg.tracking.uri)
-        console.print(f"wall time     {phases}\nlook further  mlflow ui --backend-store-uri {store}   (run {run.id})")
+        console.print(f"wall time     {phases}")
+        console.print(f"report        {shown(str(page))}   (also in the run, under {cfg.suite.name}/)", soft_wrap=True)
+        console.print(f"look further  mlflow ui --backend-store-uri {store}   (run {run.id})", soft_wrap=True)
     return found
 
 
-def _system(
-    cfg: EvaluateConfig, system: str
-) -> tuple[PeftModel | LlamaForCausalLM, PreTrainedTokenizerBase, PromptConfig, int]:
-    """A system's model, tokenizer, prompt and context. An adapter brings all of them, the base takes the job's."""
-    if system != BASE:
-        bot = load_adapter(system, cfg.tracking.uri, cfg.accelerator, cfg.cache_dir)
-        return bot.model, bot.tokenizer, bot.recipe.prompt, bot.recipe.max_length
-    device = device_of(cfg.accelerator)
-    base = load_base(cfg.model, cfg.quantization, device, resolve_dtype(cfg.model, device), cfg.cache_dir)
-    return base.model, base.tokenizer, cfg.prompt, cfg.data.max_length
+def _suite(cfg: EvaluateConfig) -> _Suite:
+    if cfg.suite.kind == "questions":
+        path = Path(cfg.suite.path).expanduser() if cfg.suite.path else None
+        questions = stratified(load_questions(path), cfg.suite.limit)
+        return _Suite(as_examples(questions, cfg.knowledge), questions, [])
+    with download_bar("corpus") as progress:
+        located = locate(cfg.data, cfg.cache_dir, progress)
+    return _Suite(
+        _turns(cfg, located), [], _turns(cfg, located, shuffled=True) if cfg.evaluation.shuffled_control else []
+    )
 
 
-def _metric_name(system: str) -> str:
+def _turns(cfg: EvaluateConfig, data: DataConfig, shuffled: bool = False) -> list[Example]:
+    assert cfg.suite.split is not None  # of suites of dialogues
+    knowledge = cfg.knowledge.model_copy(update={"mode": "shuffled"}) if shuffled else cfg.knowledge
+    return load_examples(data, knowledge, cfg.suite.split, cfg.seed)
+
+
+def _result(cfg: EvaluateConfig, system: System, suite: _Suite, run: TrackedRun) -> SystemResult:
+    name = f"{cfg.suite.name}/{metric_name(system.name)}"
+    if suite.questions:
+        result = _ask(cfg, system, suite)
+        run.json_lines(result.answers, f"{name}/answers.jsonl")
+        run.metrics(dict(zip((f"{name}/{x}" for x in ("correct", "wrong", "ambiguous")), result.counts, strict=True)))
+    else:
+        scores, predictions = score(system, suite.examples, cfg.evaluation, progress=bar(system.name))
+        run.json_lines(predictions, f"{name}/predictions.jsonl")
+        run.metrics(scores.logged(name))
+        result = SystemResult(system.name, _costs(cfg, system, suite.examples), metrics=scores.metrics)
+        if suite.shuffled:
+            control = predict(system, suite.shuffled, cfg.evaluation, progress=bar(f"{system.name}, shuffled"))
+            shuffled = score_replies([as_reply(p) for p in control], resamples=cfg.evaluation.resamples).get("kf1")
+            result = replace(result, shuffled_kf1=shuffled)
+    figures = {key: value for key, value in asdict(result.costs).items() if isinstance(value, int | float)}
+    run.metrics({f"runtime/{metric_name(system.name)}/{key}": value for key, value in figures.items()})
+    return result
+
+
+def _ask(cfg: EvaluateConfig, system: System, suite: _Suite) -> SystemResult:
+    evaluation = cfg.evaluation
+    made = answers(system, suite.examples, evaluation.max_new_tokens, evaluation.batch_size, bar(system.name))
+    judge = answer_judge(cfg.judge, tuple(cfg.systems))
+    found = judged(suite.questions, suite.examples, [reply.text for reply in made], judge)
+    return SystemResult(
+        name=system.name,
+        costs=_costs(cfg, system, suite.examples),
+        answers=found,
+        metrics=score_replies(
+            [_as_reply(q, r.text) for q, r in zip(suite.questions, made, strict=True)], resamples=evaluation.resamples
+        ),
+    )
+
+
+def _as_reply(question: Question, reply: str) -> Reply:
+    return Reply(reply, (question.reference,), tuple(question.gold), (question.question,), question.topic, question.id)
+
+
+def _costs(cfg: EvaluateConfig, system: System, examples: Sequence[Example]) -> Costs:
+    taken = costs(system, examples, cfg.evaluation.max_new_tokens, hardware())
+    return replace(taken, peak_gb=round(peak_memory_gb(device_of(cfg.accelerator)), 2))
+
+
+def _by_people(
+    cfg: EvaluateConfig, results: Sequence[SystemResult], people: ReviewedLabels
+) -> tuple[SystemResult, ...]:
+    """With `judge=human`, answers carry the label on which people settled, and those without one are left out."""
+    if cfg.judge.kind != "human":
+        return tuple(results)
+    found = []
+    for result in results:
+        labels: Mapping[str, str] = people.settled.get(result.name, {})
+        kept = (
+            replace(answer, label=labels[answer.id], score=float(labels[answer.id] == "correct"), evidence="people")
+            for answer in result.answers
+            if answer.id in labels
+        )
+        found.append(replace(result, answers=tuple(kept)))
+    if not any(result.answers for result in found):
+        raise InputError("judge=human: nobody has labelled an answer yet; label some, see review.create=true")
+    return tuple(found)
+
+
+def _evaluation(cfg: EvaluateConfig, results: tuple[SystemResult, ...], people: ReviewedLabels) -> Evaluation:
+    judge = (
+        "people, in the MLflow UI" if cfg.judge.kind == "human" else answer_judge(cfg.judge, tuple(cfg.systems)).name
+    )
+    return Evaluation(
+        suite=cfg.suite.name,
+        knowledge=cfg.knowledge.mode,
+        judge=judge if cfg.suite.kind == "questions" else None,
+        systems=results,
+        provenance=provenance(cfg.evaluation, cfg.seed),
+        human=people.settled,
+        annotators=people.by_annotator,
+    )
+
+
+def _print_tables(found: Evaluation) -> None:
+    if found.judge is not None:
+        console.print(counts_table(found))
+        for other in found.systems[1:]:
+            console.print(transition_table(found.systems[0], other))
+    else:
+        title = f"{found.suite}, {found.knowledge} knowledge"
+        console.print(scores_table(title, {result.name: result.metrics for result in found.systems}))
+
+
+def metric_name(system: str) -> str:
     """A system as a part of an MLflow metric's name, which allows no colon and no @."""
     return system.replace(":/", "").replace("@", " ").strip("/")

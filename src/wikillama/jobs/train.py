@@ -1,6 +1,6 @@
 """The main job: data, base, score, fit, score, register."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,13 +18,20 @@ from wikillama.data.datamodule import WowDataModule
 from wikillama.data.dialogue import Example
 from wikillama.data.label_report import LABEL_REPORT, write_label_report
 from wikillama.data.locate import locate
-from wikillama.evaluation.score import Scores, score
-from wikillama.jobs.console import Phases, StageBars, bar, console, download_bar, quiet_libraries, scores_table
+from wikillama.evaluation.judging.lexical import LexicalJudge
+from wikillama.evaluation.matrices import LABELS
+from wikillama.evaluation.report import write_report
+from wikillama.evaluation.results import Costs, Evaluation, SystemResult
+from wikillama.evaluation.score import score
+from wikillama.evaluation.system import System, fingerprint
+from wikillama.jobs.asking import QUESTIONS_SUITE, ask, provenance
+from wikillama.jobs.console import Phases, StageBars, bar, console, download_bar, quiet_libraries
+from wikillama.jobs.tables import counts_table, scores_table, transition_table
 from wikillama.jobs.tokenizer import tokenizer_source
 from wikillama.model import adapters
 from wikillama.model.base import Base, device_of, load_base, resolve_dtype
 from wikillama.model.recipe import Recipe
-from wikillama.tracking.facts import shown
+from wikillama.tracking.facts import hardware, shown
 from wikillama.tracking.registry import ADAPTER, Version, register
 from wikillama.tracking.run import TrackedRun, checkpoints_of, tracked_run
 from wikillama.training.callbacks import peak_memory_gb
@@ -38,7 +45,7 @@ class Trained:
     """What a training run came to."""
 
     run_id: str
-    scores: dict[str, Scores]  # by system: base, tuned
+    results: dict[str, SystemResult]  # by system: base, tuned
     fit: FitResult
     adapter_params: int
     adapter_mb: float
@@ -85,10 +92,10 @@ def train(cfg: TrainConfig) -> Trained | None:
         run.artifacts(write_label_report(output / LABEL_REPORT, data.prepared, base.tokenizer, cfg.prompt), "data")
         if cfg.model.weights == "random":
             run.tags({"wikillama.weights": "random: figures of speed and memory only"})
-        scores: dict[str, Scores] = {}
+        results: dict[str, SystemResult] = {}
         if cfg.evaluation.base:
-            with phases("score base", f"{len(held_out)} turns of {cfg.suite.name}"):
-                scores["base"] = _score(cfg, model, base, held_out, run, "base")
+            with phases("score base", _asked(cfg, held_out)):
+                results["base"] = _score(cfg, _system(cfg, model, base, None), held_out, run)
         count = sum(p.numel() for p in adapters.trainable(model).values())
         with phases("fit", f"{count:,} parameters on {len(data.train)} turns"):
             fitted = fit(
@@ -96,13 +103,14 @@ def train(cfg: TrainConfig) -> Trained | None:
             )
         folder = _export(cfg, base, model, output / ADAPTER)
         size = sum(f.stat().st_size for f in folder.glob("*.safetensors")) / _MB
-        with phases("score tuned", f"{len(held_out)} turns of {cfg.suite.name}"):
-            scores["tuned"] = _score(cfg, model, base, held_out, run, "tuned")
+        with phases("score tuned", _asked(cfg, held_out)):
+            results["tuned"] = _score(cfg, _system(cfg, model, base, folder), held_out, run)
         with phases("register", cfg.tracking.register_as or "adapter logged, not registered"):
-            run.metrics(_results(cfg, fitted, count, size, scores, device, phases))
+            run.metrics(_figures(cfg, fitted, count, size, results, device, phases))
             run.artifacts(folder, ADAPTER)
-            version = _register(cfg, run, base, data, scores["tuned"], size)
-        trained = Trained(run.id, scores, fitted, count, size, version)
+            version = _register(cfg, run, base, data, results["tuned"], size)
+            run.artifacts(write_report(_evaluation(cfg, results), output / "report").parent, "report")
+        trained = Trained(run.id, results, fitted, count, size, version)
         _print_summary(cfg, trained, device, phases)
     return trained
 
@@ -124,6 +132,7 @@ def read_data(cfg: TrainConfig) -> tuple[WowDataModule, list[Example]]:
             advance=bars,
         )
         data.setup()
+    assert cfg.suite.split is not None  # `config.rules.check_train` saw to it
     return data, load_examples(located, cfg.knowledge, cfg.suite.split, cfg.seed)
 
 
@@ -144,22 +153,35 @@ def load_model(cfg: TrainConfig, device: torch.device) -> tuple[Base, PeftModel 
     return base, adapters.attach(base.model, cfg.peft, base.id)
 
 
-def _score(
-    cfg: TrainConfig,
-    model: PeftModel | LlamaForCausalLM,
-    base: Base,
-    held_out: list[Example],
-    run: TrackedRun,
-    system: str,
-) -> Scores:
-    # fresh LoRA weights add exactly nothing (B is zero), so the base is scored with them in place
-    found, predictions = score(
-        model, base.tokenizer, held_out, cfg.prompt, cfg.data.max_length, cfg.evaluation, progress=bar(system)
+def _system(cfg: TrainConfig, model: PeftModel | LlamaForCausalLM, base: Base, adapter: Path | None) -> System:
+    """The model as it stands, to be asked and scored.
+
+    The base is asked with fresh LoRA weights in place: they add exactly nothing, since B is zero.
+    """
+    return System(
+        name="base" if adapter is None else "tuned",
+        fingerprint=fingerprint(base.weights_hash, base.dtype, cfg.quantization, adapter),
+        tokenizer=base.tokenizer,
+        prompt=cfg.prompt,
+        max_length=cfg.data.max_length,
+        load=lambda: model,
+        cache_dir=cfg.cache_dir,
     )
-    suite = cfg.suite.name if system == "tuned" else f"{cfg.suite.name}/{system}"
-    run.metrics(found.metrics(suite))
+
+
+def _score(cfg: TrainConfig, system: System, held_out: list[Example], run: TrackedRun) -> SystemResult:
+    found, predictions = score(system, held_out, cfg.evaluation, progress=bar(system.name))
+    suite = cfg.suite.name if system.name == "tuned" else f"{cfg.suite.name}/{system.name}"
+    run.metrics(found.logged(suite))
     run.json_lines(predictions, f"{suite}/predictions.jsonl")
-    return found
+    result = SystemResult(system.name, Costs(hardware()), metrics=found.metrics)
+    if cfg.evaluation.questions is None:
+        return result
+    result = replace(result, answers=ask(system, cfg.knowledge, cfg.evaluation))
+    asked = QUESTIONS_SUITE if system.name == "tuned" else f"{QUESTIONS_SUITE}/{system.name}"
+    run.metrics(dict(zip((f"{asked}/{label}" for label in LABELS), map(float, result.counts), strict=True)))
+    run.json_lines(result.answers, f"{asked}/answers.jsonl")
+    return result
 
 
 def _export(cfg: TrainConfig, base: Base, model: PeftModel | LlamaForCausalLM, folder: Path) -> Path:
@@ -181,16 +203,31 @@ def _export(cfg: TrainConfig, base: Base, model: PeftModel | LlamaForCausalLM, f
     return folder
 
 
-def _results(
+def _asked(cfg: TrainConfig, held_out: list[Example]) -> str:
+    questions = f", {cfg.evaluation.questions} questions" if cfg.evaluation.questions else ""
+    return f"{len(held_out)} turns of {cfg.suite.name}{questions}"
+
+
+def _evaluation(cfg: TrainConfig, results: dict[str, SystemResult]) -> Evaluation:
+    return Evaluation(
+        suite=cfg.suite.name + (f" and {QUESTIONS_SUITE}" if cfg.evaluation.questions else ""),
+        knowledge=cfg.knowledge.for_split(cfg.suite.split or "").mode,
+        judge=LexicalJudge().name if cfg.evaluation.questions else None,
+        systems=tuple(results.values()),
+        provenance=provenance(cfg.evaluation, cfg.seed),
+    )
+
+
+def _figures(
     cfg: TrainConfig,
     fitted: FitResult,
     count: int,
     size: float,
-    scores: dict[str, Scores],
+    results: dict[str, SystemResult],
     device: torch.device,
     phases: Phases,
 ) -> dict[str, float]:
-    results = {
+    figures = {
         "adapter/params": float(count),
         "adapter/size_mb": size,
         "memory/peak_job_gb": peak_memory_gb(device),
@@ -199,15 +236,16 @@ def _results(
         "runtime/init_s": phases.seconds["load"],
         "runtime/fit_s": fitted.seconds,
     }
-    if "base" in scores:
+    if "base" in results:
+        before, after = results["base"].metrics, results["tuned"].metrics
         for name in ("ppl", "f1", "kf1"):
-            gain = getattr(scores["tuned"], name) - getattr(scores["base"], name)
-            results[f"{cfg.suite.name}/gain_{name}"] = gain
-    return results
+            if name in before and name in after:
+                figures[f"{cfg.suite.name}/gain_{name}"] = after[name].value - before[name].value
+    return figures
 
 
 def _register(
-    cfg: TrainConfig, run: TrackedRun, base: Base, data: WowDataModule, scores: Scores, size: float
+    cfg: TrainConfig, run: TrackedRun, base: Base, data: WowDataModule, tuned: SystemResult, size: float
 ) -> Version | None:
     if cfg.tracking.register_as is None:
         return None
@@ -221,17 +259,23 @@ def _register(
         "prompt_template": cfg.prompt.template,
         "size_mb": f"{size:.1f}",
         "data_fingerprint": data.prepared.facts.fingerprint,
-        **{f"{cfg.suite.name}/{name}": f"{asdict(scores)[name]:.4f}" for name in ("ppl", "f1", "kf1")},
+        **{
+            f"{cfg.suite.name}/{name}": f"{tuned.metrics[name].value:.4f}"
+            for name in ("ppl", "f1", "kf1")
+            if name in tuned.metrics
+        },
     }
     return register(run, cfg.tracking.register_as, cfg.tracking.alias, tags)
 
 
 def _print_summary(cfg: TrainConfig, trained: Trained, device: torch.device, phases: Phases) -> None:
-    turns = trained.scores["tuned"].turns
+    title = f"{cfg.suite.name}, {cfg.knowledge.for_split(cfg.suite.split or '').mode} knowledge"
     console.print()
-    console.print(
-        scores_table(f"{cfg.suite.name}: {turns} held-out turns, {cfg.knowledge.mode} knowledge", trained.scores)
-    )
+    console.print(scores_table(title, {name: result.metrics for name, result in trained.results.items()}))
+    if cfg.evaluation.questions:
+        console.print(counts_table(replace(_evaluation(cfg, trained.results), suite=QUESTIONS_SUITE)))
+        if "base" in trained.results:
+            console.print(transition_table(trained.results["base"], trained.results["tuned"]))
     facts = Table.grid(padding=(0, 2))
     facts.add_row("adapter", f"{trained.adapter_params:,} parameters, {trained.adapter_mb:.1f} MB")
     facts.add_row("training", f"{trained.fit.steps} steps, {trained.fit.tokens_per_s:,.0f} tokens/s (without padding)")
@@ -248,5 +292,5 @@ def _print_summary(cfg: TrainConfig, trained: Trained, device: torch.device, pha
         if trained.version
         else f"runs:/{trained.run_id}/{ADAPTER}"
     )
-    facts.add_row("", escape(f"python evaluate.py systems='[base,{system}]' suite={cfg.data.name}_unseen"))
+    facts.add_row("", escape(f"python evaluate.py systems='[base,{system}]' suite=qa200"))
     console.print(facts)

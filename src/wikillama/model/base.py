@@ -63,7 +63,7 @@ def load_base(
     random = model.weights == "random"
     folder = None if random else model_folder(model, cache_dir)
     config = architecture(model, folder)
-    weights_hash = _random_hash(model) if folder is None else weights_sha256(folder)
+    weights_hash = base_weights_hash(model, cache_dir)
     try:
         loaded = LlamaForCausalLM.from_pretrained(
             folder,
@@ -88,6 +88,11 @@ def load_base(
         weights_hash=weights_hash,
         dtype=dtype,
     )
+
+
+def base_weights_hash(model: ModelConfig, cache_dir: str) -> str:
+    """The hash of a base's weights, without loading them."""
+    return _random_hash(model) if model.weights == "random" else weights_sha256(model_folder(model, cache_dir))
 
 
 def load_tokenizer_only(model: ModelConfig, cache_dir: str) -> PreTrainedTokenizerBase:

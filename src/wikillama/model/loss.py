@@ -23,7 +23,21 @@ def block_causal_mask(batch: Batch) -> Tensor:
 
 
 def reply_loss(model: PeftModel | LlamaForCausalLM, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Sum of the cross entropy over the batch's target tokens (float32 scalar), and their number (int64 scalar).
+    """Sum of the cross entropy over the batch's target tokens (float32 scalar), and their number (int64 scalar)."""
+    logits, targets, rows = _target_logits(model, batch)
+    return F.cross_entropy(logits, targets, reduction="sum"), torch.sum(rows)
+
+
+def reply_losses(model: PeftModel | LlamaForCausalLM, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The same for each row: summed cross entropy (rows,) float64, number of target tokens (rows,) int64."""
+    logits, targets, rows = _target_logits(model, batch)
+    losses = torch.zeros(rows.shape, dtype=torch.float64, device=rows.device)
+    losses[rows] = F.cross_entropy(logits, targets, reduction="none").double()
+    return losses.sum(1), rows.sum(1)
+
+
+def _target_logits(model: PeftModel | LlamaForCausalLM, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits (targets, vocabulary) float32 and ids (targets,) of what is to be predicted, and where (rows, length - 1).
 
     The output head, a good part of a small model's work, sees only the rows that have a target; TRL found the same
     saving (huggingface/trl, docs/source/reducing_memory_usage.md).
@@ -40,5 +54,4 @@ def reply_loss(model: PeftModel | LlamaForCausalLM, batch: Batch) -> tuple[Tenso
     )[0]
     targets = batch["labels"][:, 1:]
     rows = targets != IGNORED
-    logits = llama.lm_head(hidden[:, :-1][rows])
-    return F.cross_entropy(logits.float(), targets[rows], reduction="sum"), torch.sum(rows)
+    return llama.lm_head(hidden[:, :-1][rows]).float(), targets[rows], rows

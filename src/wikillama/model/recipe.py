@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from pydantic import ValidationError
 
 from wikillama.config.paths import portable
@@ -24,6 +25,11 @@ class Recipe(Section):
     prompt: PromptConfig
     max_length: int
     max_new_tokens: int
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """`dtype` as torch names it."""
+        return getattr(torch, self.dtype)  # type: ignore[no-any-return]
 
     def write(self, folder: Path) -> None:
         (folder / _FILE).write_text(portable(self.model_dump_json(indent=2)) + "\n", encoding="utf-8")
