@@ -60,7 +60,9 @@ def check_judge(judge: JudgeConfig) -> None:
     """A model that judges must be named. Raises InputError."""
     if judge.kind == "chat" and (judge.url is None or judge.model is None):
         raise InputError("judge=chat: give judge.url=http://HOST/v1 and judge.model=NAME")
-    if judge.kind == "local" and (judge.model is None or not (Path(judge.model).expanduser() / "config.json").is_file()):
+    if judge.kind == "local" and (
+        judge.model is None or not (Path(judge.model).expanduser() / "config.json").is_file()
+    ):
         raise InputError("judge=local: give judge.model=FOLDER in Hugging Face layout")
 
 

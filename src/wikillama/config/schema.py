@@ -201,6 +201,7 @@ class EvaluationConfig(Section):
     base: bool = True  # train.py: score the base beside the tuned model
     questions: PositiveInt | None = None  # train.py: ask so many of the 200 questions, too; null: none
     resamples: PositiveInt = 10_000  # of dialogues, for intervals
+    embedding: bool = False  # nearness of replies to history and knowledge by a sentence encoder, too
     shuffled_control: bool = False  # suites of dialogues: reply once more under another dialogue's knowledge
 
 

@@ -1,7 +1,7 @@
 """Metrics of a system over many replies, each with a 95 % interval over resampled dialogues."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,7 +63,11 @@ def signature(references: int = 1) -> str:
 
 
 def score_replies(
-    replies: Sequence[Reply], rare_words: RareWords | None = None, resamples: int = 10_000, seed: int = 0
+    replies: Sequence[Reply],
+    rare_words: RareWords | None = None,
+    resamples: int = 10_000,
+    seed: int = 0,
+    further: Mapping[str, Sequence[float | None]] | None = None,
 ) -> dict[str, Estimate]:
     """Every metric that the replies have the fields for; `n` of an estimate is the number of turns it counts.
 
@@ -71,7 +75,7 @@ def score_replies(
     overlap with the references. `kf1`, `know_precision`, `know_recall`: overlap with the knowledge, over turns that
     have some; `kf1_parlai`: over all turns, if any has some. `rare_f1` drops words that the corpus of `rare_words`
     lacks, `rare_f1_unseen_kept` keeps them. `bleu4` is of the corpus, `bleu4_parlai` the mean over replies. For
-    `relevance_*` see `metrics.relevance`. Intervals are percentiles over resampled dialogues, nan for one.
+    `relevance_*` see `metrics.relevance`. `further` holds metrics of each reply that were computed elsewhere. Intervals are percentiles over resampled dialogues, nan for one.
 
     distinct-n has none: a resample repeats dialogues, repeated dialogues bring no new n-gram, so every resample lies
     below the estimate.
@@ -85,6 +89,9 @@ def score_replies(
             raise InputError(f"reply {place + 1} (dialogue {reply.cluster}): no reference; leave the turn out")
     clusters = [reply.cluster for reply in replies]
     per_turn = [_turn_metrics(reply, rare_words) for reply in replies]
+    for name, values in (further or {}).items():
+        for turn, value in zip(per_turn, values, strict=True):
+            turn[name] = value
     estimates = _means(per_turn, clusters, resamples, seed)
     estimates["bleu4"] = _bleu_estimate(replies, clusters, resamples, seed)
     for n in (1, 2):

@@ -75,9 +75,20 @@ def score(
             clusters,
             evaluation.resamples,
         ),
-        **score_replies([as_reply(p) for p in predictions], rare, evaluation.resamples),
+        **score_texts([as_reply(p) for p in predictions], evaluation, rare),
     }
     return Scores(metrics, len(examples), int(sum(tokens))), predictions
+
+
+def score_texts(
+    replies: Sequence[Reply], evaluation: EvaluationConfig, rare: RareWords | None = None
+) -> dict[str, Estimate]:
+    """All metrics of texts that the configuration asks for."""
+    if not evaluation.embedding:
+        return score_replies(replies, rare, evaluation.resamples)
+    from wikillama.evaluation.embedding import cosines  # its model takes a second to load
+
+    return score_replies(replies, rare, evaluation.resamples, further=cosines(replies))
 
 
 def predict(

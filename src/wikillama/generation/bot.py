@@ -37,7 +37,9 @@ class Bot:
         )
         prompt = encode(example, recipe.prompt, self.tokenizer, recipe.max_length - recipe.max_new_tokens, reply=False)
         end = end_token_id(recipe.prompt, self.tokenizer)
-        return generate(self.model, self.tokenizer, [prompt.input_ids], end, recipe.max_new_tokens, batch_size=1)[0].text
+        return generate(self.model, self.tokenizer, [prompt.input_ids], end, recipe.max_new_tokens, batch_size=1)[
+            0
+        ].text
 
 
 def _speakers(history: Sequence[str]) -> tuple[tuple[Speaker, str], ...]:

@@ -9,7 +9,8 @@ import orjson
 
 from wikillama.config.schema import EvaluateConfig
 from wikillama.errors import InputError
-from wikillama.evaluation.corpus_metrics import Reply, score_replies, signature
+from wikillama.evaluation.corpus_metrics import Reply, signature
+from wikillama.evaluation.score import score_texts
 from wikillama.jobs.console import console
 from wikillama.jobs.tables import metrics_table
 
@@ -23,7 +24,7 @@ def score_file(cfg: EvaluateConfig) -> dict[str, Any]:
     """
     assert cfg.predictions is not None  # the entry script saw to it
     replies = read_replies(Path(cfg.predictions).expanduser())
-    found = score_replies(replies, resamples=cfg.evaluation.resamples, seed=cfg.seed)
+    found = score_texts(replies, cfg.evaluation)
     console.print(metrics_table(f"{cfg.predictions}: {len(replies):,} replies", found))
     record = {
         "replies": len(replies),

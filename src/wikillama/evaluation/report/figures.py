@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from wikillama.evaluation import plots
 from wikillama.evaluation.comparison import Comparison
-from wikillama.evaluation.matrices import Matrix
+from wikillama.evaluation.matrices import Matrix, Transition
 from wikillama.evaluation.pairwise import Pair
 from wikillama.evaluation.results import Evaluation
 from wikillama.evaluation.wording import p_value
@@ -50,7 +50,7 @@ def draw(evaluation: Evaluation, comparison: Comparison, folder: Path) -> Figure
         topics=_picture(topics, "topics.png", "Correct answers by topic; the table below holds the counts", folder),
         costs=_picture(_costs(evaluation, comparison), "costs.png", "Quality against cost; table below", folder),
         pairs=_transitions(comparison.pairs, short, "", folder),
-        human_pairs=_transitions(comparison.human_pairs, short, "human-", folder),
+        human_pairs=_transitions(comparison.human_pairs, short, "human", folder),
         by_topic=tuple(
             _matrix(plots.matrix(s.by_topic), s.by_topic, f"topics-{short[s.name]}", folder)
             for s in systems
@@ -80,17 +80,22 @@ def _costs(evaluation: Evaluation, comparison: Comparison) -> Figure | None:
     return None
 
 
-def _transitions(pairs: Sequence[Pair], short: dict[str, str], prefix: str, folder: Path) -> tuple[Picture, ...]:
+def _transitions(pairs: Sequence[Pair], short: dict[str, str], by: str, folder: Path) -> tuple[Picture, ...]:
     return tuple(
         _matrix(
-            plots.transition_matrix(pair.transition, pair.mcnemar.p),
-            pair.transition,
-            f"{prefix}{short[pair.first]}-to-{short[pair.second]}",
+            plots.transition_matrix(_titled(pair, by), pair.mcnemar.p),
+            _titled(pair, by),
+            f"{by}{'-' if by else ''}{short[pair.first]}-to-{short[pair.second]}",
             folder,
             f"{len(pair.transition.gained)} won, {len(pair.transition.lost)} lost, {p_value(pair.mcnemar.p)}",
         )
         for pair in pairs
     )
+
+
+def _titled(pair: Pair, by: str) -> Transition:
+    move = pair.transition
+    return replace(move, title=f"{move.title}, {by} labels") if by else move
 
 
 def _matrix(figure: Figure, table: Matrix, name: str, folder: Path, more: str = "") -> Picture:
