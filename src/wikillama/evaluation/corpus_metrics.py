@@ -75,7 +75,8 @@ def score_replies(
     overlap with the references. `kf1`, `know_precision`, `know_recall`: overlap with the knowledge, over turns that
     have some; `kf1_parlai`: over all turns, if any has some. `rare_f1` drops words that the corpus of `rare_words`
     lacks, `rare_f1_unseen_kept` keeps them. `bleu4` is of the corpus, `bleu4_parlai` the mean over replies. For
-    `relevance_*` see `metrics.relevance`. `further` holds metrics of each reply that were computed elsewhere. Intervals are percentiles over resampled dialogues, nan for one.
+    `relevance_*` see `metrics.relevance`. `further` holds metrics of each reply that were computed elsewhere.
+    Intervals are percentiles over resampled dialogues, nan for one.
 
     distinct-n has none: a resample repeats dialogues, repeated dialogues bring no new n-gram, so every resample lies
     below the estimate.

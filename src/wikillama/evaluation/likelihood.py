@@ -35,12 +35,13 @@ def likelihoods(
     assert isinstance(pad, int)
     collate = Collator(pad)
     batches = [new[start : start + batch_size] for start in range(0, len(new), batch_size)]
-    with torch.inference_mode():
-        for places in track(batches, description=progress or "", transient=True, disable=progress is None):
-            batch = {name: t.to(system.model.device) for name, t in collate([encoded[i] for i in places]).items()}
-            losses, counts = reply_losses(system.model, batch)
-            rows = zip(places, losses.tolist(), counts.tolist(), strict=True)
-            system.memory.put((keys[i], {"nll": loss, "tokens": n}) for i, loss, n in rows)
+    if new:
+        with torch.inference_mode(), system.awake() as model:
+            for places in track(batches, description=progress or "", transient=True, disable=progress is None):
+                batch = {name: t.to(model.device) for name, t in collate([encoded[i] for i in places]).items()}
+                losses, counts = reply_losses(model, batch)
+                rows = zip(places, losses.tolist(), counts.tolist(), strict=True)
+                system.memory.put((keys[i], {"nll": loss, "tokens": n}) for i, loss, n in rows)
     known = [system.memory.get(key) for key in keys]
     return [Likelihood(record["nll"], record["tokens"]) for record in known if record is not None]
 

@@ -69,44 +69,40 @@ def topic_bars(systems: Sequence[Judged], reported: Sequence[Judged] = (), width
     """Correct answers by topic, a bar a system with Wilson's interval; systems that the study reports are hatched on
     white. In counts where every topic has as many questions, else in per cent. Narrow figures lie on their side."""
     shown = [*systems, *reported]
-    topics = list(dict.fromkeys(topic.topic for system in systems for topic in system.topics))
     sizes = {topic.topic: topic.share.n for system in systems for topic in system.topics}
-    each = {*sizes.values(), *(topic.share.n for system in reported for topic in system.topics)}
-    unit = each.pop() if len(each) == 1 else 100
-    what = f"correct answers of {unit}" if not each and unit != 100 else "correct answers, %"
+    topics = list(sizes)
+    each = {topic.share.n for system in shown for topic in system.topics}
+    unit, what = (min(each), f"correct answers of {min(each)}") if len(each) == 1 else (100, "correct answers, %")
     upright = width > 5
-    figure = Figure(
-        figsize=(width, 2.9 + 0.1 * len(shown)) if upright else (width, 1 + len(topics) * (0.13 + 0.085 * len(shown))),
-        layout="constrained",
-    )
+    lying = 1 + 0.16 * len(shown) + len(topics) * (0.1 + 0.085 * len(shown))
+    figure = Figure(figsize=(width, 2.9 + 0.1 * len(shown) if upright else lying), layout="constrained")
     axes = figure.subplots()
     step = 0.84 / len(shown)
     for place, system in enumerate(shown):
-        by_topic = {topic.topic: topic.share for topic in system.topics if topic.topic in sizes}
         shift = (place - (len(shown) - 1) / 2) * step
-        at = [topics.index(topic) + shift for topic in by_topic]
-        values = [unit * known.value for known in by_topic.values()]
-        errors = [
-            [unit * max(0.0, known.value - known.low) for known in by_topic.values()],
-            [unit * max(0.0, known.high - known.value) for known in by_topic.values()],
+        known = {topics.index(t.topic) + shift: t.share for t in system.topics if t.topic in sizes}
+        values = [unit * share.value for share in known.values()]
+        spread = [
+            [unit * max(0.0, share.value - share.low) for share in known.values()],
+            [unit * max(0.0, share.high - share.value) for share in known.values()],
         ]
         look = _look(place) if place < len(systems) else _reported_look(place - len(systems))
-        label = f"{_short(system.name)}{', reported' if system.reported else ''}: {system.correct} of {system.strict.n}"
-        line = {"ecolor": "0.1", "elinewidth": 0.7, "capsize": min(1.8, 10 * step), "path_effects": _HALO}
+        look["label"] = f"{_short(system.name)}{', reported' * system.reported}: {system.correct} of {system.strict.n}"
+        look["error_kw"] = {"ecolor": "0.1", "elinewidth": 0.7, "capsize": min(1.8, 10 * step), "path_effects": _HALO}
         if upright:
-            axes.bar(at, values, step * 0.94, yerr=errors, label=label, error_kw=line, **look)
+            axes.bar(list(known), values, step * 0.94, yerr=spread, **look)
         else:
-            axes.barh(at, values, step * 0.94, xerr=errors, label=label, error_kw=line, **look)
-    (axes.yaxis if upright else axes.xaxis).set_major_locator(MultipleLocator(unit / 4))
-    names = topics if len(set(sizes.values())) == 1 else [f"{topic}\nn={sizes[topic]}" for topic in topics]
+            axes.barh(list(known), values, step * 0.94, xerr=spread, **look)
+    names = topics if len({*sizes.values()}) == 1 else [f"{topic}\nn={sizes[topic]}" for topic in topics]
     if upright:
         axes.set_xticks(range(len(topics)), names, rotation=0 if len(topics) <= 5 else 20)
         axes.set(ylabel=what, ylim=(0, 1.02 * unit), xlim=(-0.55, len(topics) - 0.45))
     else:
         axes.set_yticks(range(len(topics)), names)
         axes.set(xlabel=what, xlim=(0, 1.02 * unit), ylim=(len(topics) - 0.45, -0.55))
-    n = systems[0].strict.n
-    figure.suptitle(f"Correct answers by topic with 95 % intervals, n = {n}", fontsize=8.5)
+    if unit % 4 == 0:
+        (axes.yaxis if upright else axes.xaxis).set_major_locator(MultipleLocator(unit / 4))
+    figure.suptitle(f"Correct answers by topic with 95 % intervals, n = {systems[0].strict.n}", fontsize=8.5)
     figure.legend(loc="outside lower center", ncols=2 if upright else 1, fontsize=7.5)
     return figure
 
@@ -136,9 +132,9 @@ def matrix(table: Matrix, note: str = "", width: float = COLUMN) -> Figure:
     axes.tick_params(which="both", length=0)
     for spine in axes.spines.values():
         spine.set(visible=True, linewidth=0.6, color="0.5")
-    axes.set_ylabel(_short(table.row))
-    axes.set_xlabel(_short(table.column))
-    title = "\n".join(textwrap.wrap(f"{table.title}, n = {table.n}", int(width * 15)))
+    axes.set_ylabel(_short(table.row, 30))
+    axes.set_xlabel(_short(table.column, 30))
+    title = "\n".join(textwrap.wrap(f"{table.title}, n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{table.n}", int(14 * width)))
     figure.suptitle(f"{title}\n{note}" if note else title, fontsize=8.5)
     return figure
 

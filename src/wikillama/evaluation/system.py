@@ -1,7 +1,8 @@
 """A system under test: a base or an adapter with its prompt, loaded only when something has to be asked of it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 from wikillama.config.schema import PromptConfig, QuantizationConfig
 from wikillama.data.hashing import file_sha256
 from wikillama.evaluation.memory import Memory, key_of
+from wikillama.model.dense import dense_weights
 
 Model = PeftModel | LlamaForCausalLM
 
@@ -42,9 +44,11 @@ class System:
         model.eval()
         return Loaded(model, time.perf_counter() - started)
 
-    @property
-    def model(self) -> Model:
-        return self.loaded.model
+    @contextmanager
+    def awake(self) -> Iterator[Model]:
+        """The model, in the form in which it answers fastest while the context lasts."""
+        with dense_weights(self.loaded.model):
+            yield self.loaded.model
 
     def unload(self) -> None:
         """Let go of the model; what was remembered stays."""

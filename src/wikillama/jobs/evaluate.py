@@ -8,17 +8,18 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import seed_everything
 
 from wikillama.config.schema import DataConfig, EvaluateConfig
-from wikillama.data.corpus import load_examples
+from wikillama.data.corpus import load_examples, read_dialogues
 from wikillama.data.dialogue import Example
 from wikillama.data.locate import locate
 from wikillama.errors import InputError
 from wikillama.evaluation.answering import answers, costs
 from wikillama.evaluation.asking import as_examples, judged, stratified
-from wikillama.evaluation.corpus_metrics import Reply, score_replies
+from wikillama.evaluation.corpus_metrics import Reply
+from wikillama.evaluation.metrics import RareWords, rare_words
 from wikillama.evaluation.questions import Question, load_questions
 from wikillama.evaluation.report import write_report
 from wikillama.evaluation.results import Costs, Evaluation, SystemResult
-from wikillama.evaluation.score import as_reply, predict, score
+from wikillama.evaluation.score import as_reply, predict, score, score_texts
 from wikillama.evaluation.system import System
 from wikillama.jobs.asking import provenance
 from wikillama.jobs.console import Phases, bar, console, download_bar, quiet_libraries
@@ -40,6 +41,7 @@ class _Suite:
 
     examples: list[Example]
     questions: list[Question]  # none: turns of dialogues
+    rare: RareWords | None  # words that are rare in train; of suites of dialogues
     shuffled: list[Example]  # the same turns under another dialogue's knowledge; none: no control
 
 
@@ -83,12 +85,12 @@ def _suite(cfg: EvaluateConfig) -> _Suite:
     if cfg.suite.kind == "questions":
         path = Path(cfg.suite.path).expanduser() if cfg.suite.path else None
         questions = stratified(load_questions(path), cfg.suite.limit)
-        return _Suite(as_examples(questions, cfg.knowledge), questions, [])
+        return _Suite(as_examples(questions, cfg.knowledge), questions, None, [])
     with download_bar("corpus") as progress:
         located = locate(cfg.data, cfg.cache_dir, progress)
-    return _Suite(
-        _turns(cfg, located), [], _turns(cfg, located, shuffled=True) if cfg.evaluation.shuffled_control else []
-    )
+    rare = rare_words(turn.text for dialogue in read_dialogues(located, "train") for turn in dialogue.turns)
+    shuffled = _turns(cfg, located, shuffled=True) if cfg.evaluation.shuffled_control else []
+    return _Suite(_turns(cfg, located), [], rare, shuffled)
 
 
 def _turns(cfg: EvaluateConfig, data: DataConfig, shuffled: bool = False) -> list[Example]:
@@ -104,13 +106,13 @@ def _result(cfg: EvaluateConfig, system: System, suite: _Suite, run: TrackedRun)
         run.json_lines(result.answers, f"{name}/answers.jsonl")
         run.metrics(dict(zip((f"{name}/{x}" for x in ("correct", "wrong", "ambiguous")), result.counts, strict=True)))
     else:
-        scores, predictions = score(system, suite.examples, cfg.evaluation, progress=bar(system.name))
+        scores, predictions = score(system, suite.examples, cfg.evaluation, suite.rare, progress=bar(system.name))
         run.json_lines(predictions, f"{name}/predictions.jsonl")
         run.metrics(scores.logged(name))
         result = SystemResult(system.name, _costs(cfg, system, suite.examples), metrics=scores.metrics)
         if suite.shuffled:
             control = predict(system, suite.shuffled, cfg.evaluation, progress=bar(f"{system.name}, shuffled"))
-            shuffled = score_replies([as_reply(p) for p in control], resamples=cfg.evaluation.resamples).get("kf1")
+            shuffled = score_texts([as_reply(p) for p in control], cfg.evaluation).get("kf1")
             result = replace(result, shuffled_kf1=shuffled)
     figures = {key: value for key, value in asdict(result.costs).items() if isinstance(value, int | float)}
     run.metrics({f"runtime/{metric_name(system.name)}/{key}": value for key, value in figures.items()})
@@ -120,16 +122,20 @@ def _result(cfg: EvaluateConfig, system: System, suite: _Suite, run: TrackedRun)
 def _ask(cfg: EvaluateConfig, system: System, suite: _Suite) -> SystemResult:
     evaluation = cfg.evaluation
     made = answers(system, suite.examples, evaluation.max_new_tokens, evaluation.batch_size, bar(system.name))
-    judge = answer_judge(cfg.judge, tuple(cfg.systems))
+    judge = answer_judge(cfg.judge, _under_test(cfg))
     found = judged(suite.questions, suite.examples, [reply.text for reply in made], judge)
     return SystemResult(
         name=system.name,
         costs=_costs(cfg, system, suite.examples),
         answers=found,
-        metrics=score_replies(
-            [_as_reply(q, r.text) for q, r in zip(suite.questions, made, strict=True)], resamples=evaluation.resamples
-        ),
+        metrics=score_texts([_as_reply(q, r.text) for q, r in zip(suite.questions, made, strict=True)], evaluation),
     )
+
+
+def _under_test(cfg: EvaluateConfig) -> tuple[str, ...]:
+    """All names by which a judge could be one of the systems."""
+    named = (*cfg.systems, cfg.model.name, cfg.model.hub_id, cfg.model.path and Path(cfg.model.path).name)
+    return tuple(name for name in named if name)
 
 
 def _as_reply(question: Question, reply: str) -> Reply:
@@ -162,9 +168,7 @@ def _by_people(
 
 
 def _evaluation(cfg: EvaluateConfig, results: tuple[SystemResult, ...], people: ReviewedLabels) -> Evaluation:
-    judge = (
-        "people, in the MLflow UI" if cfg.judge.kind == "human" else answer_judge(cfg.judge, tuple(cfg.systems)).name
-    )
+    judge = "people, in the MLflow UI" if cfg.judge.kind == "human" else answer_judge(cfg.judge, _under_test(cfg)).name
     return Evaluation(
         suite=cfg.suite.name,
         knowledge=cfg.knowledge.mode,

@@ -1,7 +1,7 @@
 """Runs the data room over a whole corpus and says what came out."""
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from wikillama.config.paths import portable
 from wikillama.config.schema import DataConfig, PackingConfig, PrepareConfig
@@ -48,7 +48,8 @@ def run(cfg: PrepareConfig) -> dict[str, Prepared]:
 def _table(cfg: PrepareConfig, found: dict[str, Prepared]) -> Table:
     title = f"{cfg.data.name}, knowledge {cfg.knowledge.mode}, {cfg.prompt.template} prompts, {cfg.model.name} tokens"
     table = Table(
-        "split", *("dialogues", "turns", "topics", "Wizard turns", "without knowledge", "tokens: mean", "p95", "cut"),
+        Column("split", no_wrap=True),
+        *("dialogues", "turns", "topics", "Wizard turns", "without knowledge", "tokens: mean", "p95", "cut"),
         title=title, title_justify="left",
     )  # fmt: skip
     official = cfg.data.name == "wow"
@@ -97,7 +98,8 @@ def _say_more(cfg: PrepareConfig, found: dict[str, Prepared], phases: Phases) ->
     for split, prepared in found.items():
         if prepared.facts.bad_rows:
             console.print(
-                f"bad rows      {split}: {prepared.facts.bad_rows:,}, in {portable(str(prepared.quarantine))}"
+                f"bad rows      {split}: {prepared.facts.bad_rows:,}, in {portable(str(prepared.quarantine))}",
+                soft_wrap=True,
             )
             console.print(f"              such as {escape(prepared.facts.bad_row)}", soft_wrap=True)
     if cfg.packing.strategy != "none":

@@ -45,7 +45,9 @@ def draw(evaluation: Evaluation, comparison: Comparison, folder: Path) -> Figure
     short = _file_names([system.name for system in evaluation.systems])
     systems, judge, annotators = comparison.systems, comparison.judge, comparison.annotators.pairs
     raters = _file_names(list(evaluation.annotators))
-    topics = plots.topic_bars(systems, comparison.reported) if systems else None
+    sizes = {topic.share.n for system in (*systems, *comparison.reported) for topic in system.topics}
+    reported = comparison.reported if len(sizes) == 1 else ()  # beside as many questions a topic
+    topics = plots.topic_bars(systems, reported) if systems else None
     return Figures(
         topics=_picture(topics, "topics.png", "Correct answers by topic; the table below holds the counts", folder),
         costs=_picture(_costs(evaluation, comparison), "costs.png", "Quality against cost; table below", folder),
