@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: composed configurations, tokenizers, and real data where it is at hand."""
 
+import importlib.util
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,24 @@ def compose() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
+def cache_dir(compose: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A cache of these tests alone, but for the machine's converted models, which take half a minute to make."""
+    models = Path(compose(name="prepare").cache_dir).expanduser() / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "models").symlink_to(models)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def byte_source(byte_tokenizer: Any) -> Any:
+    """The byte tokenizer as `prepare` wants it."""
+    from wikillama.data.prepared import TokenizerSource
+
+    return TokenizerSource("bytes", lambda: byte_tokenizer)
+
+
+@pytest.fixture(scope="session")
 def byte_tokenizer() -> Any:
     from wikillama.model.tokenizer import byte_tokenizer
 
@@ -41,7 +60,8 @@ def byte_tokenizer() -> Any:
 def smollm2_tokenizer(compose: Callable[..., Any]) -> Any:
     from wikillama.model.base import load_tokenizer_only
 
-    return load_tokenizer_only(compose("model=smollm2_135m", name="prepare").model, "~/.cache/wikillama")
+    cfg = compose("model=smollm2_135m", name="prepare")
+    return load_tokenizer_only(cfg.model, cfg.cache_dir)
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +75,17 @@ def llama2_tokenizer(llama2_model_file: Path) -> Any:
     from wikillama.model.tokenizer import load_tokenizer
 
     return load_tokenizer(llama2_model_file)
+
+
+@pytest.fixture(scope="session")
+def wow_sized() -> Any:
+    """The module of benchmarks/ that makes corpora of any size."""
+    spec = importlib.util.spec_from_file_location("wow_sized", ROOT / "benchmarks" / "wow_sized.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ BAD = {
     "peft.r=0": "peft.r=0",
     "data=wow_mini data.max_length=-5": "data.max_length=-5",
     "data=wow data.path=/nope": "data.path=/nope",
-    "data=wow": "data.path",
+    "data=wow data.url=null": "data.path",
     "data=jsonl data.train=/nope": "data.train=/nope",
     "data=wow_mini model.path=/nope": "model.path=/nope",
     "model=nope": "model/nope",
@@ -89,7 +89,7 @@ sys.exit(f"imported {heavy}" if heavy else 0)
 def test_help_shows_groups_choices_and_keys(train: Callable[[str], Done]) -> None:
     done = train("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    for group in ("model", "data", "peft", "quantization", "experiment"):
+    for group in ("model", "data", "knowledge", "prompt", "packing", "peft", "quantization", "experiment"):
         choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
         assert f"{group}: {', '.join(choices)}" in done.stdout
     assert "max_length: 1024" in done.stdout

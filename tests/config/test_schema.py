@@ -16,6 +16,17 @@ FILES = sorted(CONF.rglob("*.yaml"))
 CHOICES = [path.relative_to(CONF).with_suffix("") for path in FILES if path.parent != CONF]
 
 
+def groups(entry: str) -> set[str]:
+    """The groups that an entry configuration offers."""
+    defaults = yaml.safe_load((CONF / f"{entry}.yaml").read_text(encoding="utf-8"))["defaults"]
+    names = {group for default in defaults if isinstance(default, dict) for group in default}
+    return {name.removeprefix("override ") for name in names}
+
+
+ENTRIES = ("train", "evaluate", "prepare")
+GROUPS = {entry: groups(entry) for entry in ENTRIES}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
 def test_file_opens_with_a_comment(path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith("# ")
@@ -23,10 +34,12 @@ def test_file_opens_with_a_comment(path: Path) -> None:
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 def test_choice_composes(compose: Callable[..., Any], choice: Path) -> None:
-    compose(f"{choice.parent}={choice.name}")
+    group = str(choice.parent)
+    entry = next(name for name in ENTRIES if group in GROUPS[name])
+    compose(f"{group}={choice.name}", name=entry)
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "prepare"])
+@pytest.mark.parametrize("name", ENTRIES)
 def test_entry_configuration_composes(compose: Callable[..., Any], name: str) -> None:
     assert compose(name=name).seed == 0
 
@@ -68,6 +81,21 @@ def test_peft_brings_its_quantization(compose: Callable[..., Any], peft: str, qu
     assert compose(f"peft={peft}", "quantization=fp4").quantization.type == "fp4"
 
 
+def test_rows_are_as_long_as_examples_unless_told_otherwise(compose: Callable[..., Any]) -> None:
+    assert compose().packing.strategy == "none"
+    packing = compose("packing=bestfit", "data.max_length=640").packing
+    assert (packing.strategy, packing.length) == ("bestfit", 640)
+    assert compose("packing=bestfit", "packing.length=8192").packing.length == 8192
+
+
+@pytest.mark.parametrize("split", ["train", "valid_seen", "test_unseen"])
+def test_held_out_turns_see_what_they_are_told_to(compose: Callable[..., Any], split: str) -> None:
+    mixed = compose("knowledge=mixed").knowledge
+    assert mixed.for_split(split).mode == ("mixed" if split == "train" else "retrieved")
+    assert mixed.for_split(split).k == mixed.k
+    assert compose("knowledge=shuffled").knowledge.for_split(split).mode == "shuffled"
+
+
 @pytest.mark.parametrize("name", ["train", "evaluate"])
 @pytest.mark.parametrize(
     ("overrides", "expected"),
@@ -97,6 +125,14 @@ def test_suite_brings_its_data(compose: Callable[..., Any], name: str, overrides
         ("trainer.precision=8", "trainer.precision"),
         ("knowledge.mode=all", "knowledge.mode"),
         ("suite.split=train", "suite.split"),
+        ("prompt.layout=letter", "prompt.layout"),
+        ("packing.strategy=firstfit", "packing.strategy"),
+        ("packing.length=0", "packing.length"),
+        ("data.turns=some", "data.turns"),
+        ("data.on_bad_row=hide", "data.on_bad_row"),
+        ("+knowledge.k=0", "knowledge.k"),
+        ("+knowledge.dropout=1.0", "knowledge.dropout"),
+        ("+knowledge.held_out=mixed", "knowledge.held_out"),
         ("+model.wheels=1", "model.wheels: unknown key"),
         ("~optim.lr", "optim.lr: missing"),
         ("seed=-1", "seed"),

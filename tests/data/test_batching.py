@@ -1,14 +1,14 @@
-"""Batches: padding, grouping by length, an order that depends on seed and epoch alone, and resuming."""
+"""Batches: padding, packed rows, grouping by length, an order that depends on seed and epoch alone, and resuming."""
 
 import random
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from wikillama.data.batching import Collator, LengthGroupedBatches, ResumableLoader
+from wikillama.data.batching import Collator, LengthGroupedBatches, PackingCollator, ResumableLoader, sequence_numbers
 from wikillama.data.encode import IGNORED, Encoded
 
 PAD = 0
@@ -41,6 +41,69 @@ def test_a_pad_id_in_the_reply_is_learnt() -> None:
     batch = Collator(PAD)([Encoded([5, PAD, PAD, 6], 1)])
     assert batch["labels"][0].tolist() == [IGNORED, PAD, PAD, 6, *[IGNORED] * 4]
     assert batch["attention_mask"][0].sum() == 4
+
+
+def packed(*rows: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    """Rows of examples of these lengths, the first half of each being the prompt; ids count up from 100."""
+    ids = iter(range(100, 10_000))
+    return PackingCollator(PAD)([[Encoded([next(ids) for _ in range(n)], n // 2) for n in row] for row in rows])
+
+
+def test_packed_rows_by_hand() -> None:
+    batch = packed((3, 2), (6, 4), (5,))
+    assert {name: tensor.dtype for name, tensor in batch.items()} == {
+        "input_ids": torch.int64,
+        "attention_mask": torch.int64,
+        "labels": torch.int64,
+        "position_ids": torch.int64,
+        "cu_seq_lens": torch.int32,
+    }
+    i = IGNORED
+    assert batch["input_ids"].tolist() == [
+        [100, 101, 102, 103, 104, *[PAD] * 11],
+        [*range(105, 115), *[PAD] * 6],
+        [*range(115, 120), *[PAD] * 11],
+    ]
+    assert batch["attention_mask"].tolist() == [[1] * 5 + [0] * 11, [1] * 10 + [0] * 6, [1] * 5 + [0] * 11]
+    assert batch["labels"].tolist() == [
+        [i, 101, 102, i, 104, *[i] * 11],
+        [i, i, i, 108, 109, 110, i, i, 113, 114, *[i] * 6],
+        [i, i, 117, 118, 119, *[i] * 11],
+    ]
+    assert batch["position_ids"].tolist() == [
+        [0, 1, 2, 0, 1, *range(11)],
+        [*range(6), *range(4), *range(6)],
+        [*range(5), *range(11)],
+    ]
+    assert batch["cu_seq_lens"].tolist() == [0, 3, 5, 16, 22, 26, 32, 37, 48]
+    assert sequence_numbers(batch).tolist() == [
+        [1, 1, 1, 2, 2, *[3] * 11],
+        [4] * 6 + [5] * 4 + [6] * 6,
+        [7] * 5 + [8] * 11,
+    ]
+
+
+@pytest.mark.parametrize("rows", [[(8,)], [(5, 3), (8,)], [(1, 1, 6), (2, 2)]])
+def test_rows_that_are_full_have_no_padding(rows: list[tuple[int, ...]]) -> None:
+    batch = packed(*rows)
+    assert batch["input_ids"].shape == (len(rows), 8)
+    bounds = batch["cu_seq_lens"].tolist()
+    assert bounds[0] == 0
+    assert bounds[-1] == 8 * len(rows)
+    padding = [8 - sum(row) for row in rows]
+    lengths = [n for row, left in zip(rows, padding, strict=True) for n in (*row, *[left] * (left > 0))]
+    assert [b - a for a, b in pairwise(bounds)] == lengths  # none is empty, which attention kernels do not take
+    assert int(batch["attention_mask"].sum()) == sum(map(sum, rows))
+
+
+@pytest.mark.parametrize("prompt_length", [0, 1, 2])
+def test_no_first_token_is_predicted_from_the_example_before(prompt_length: int) -> None:
+    batch = PackingCollator(PAD)([[Encoded([5, 6, 7], prompt_length), Encoded([8, 9, 10], prompt_length)]])
+    starts = batch["cu_seq_lens"].long()[:-1]
+    assert set(batch["labels"].flatten()[starts].tolist()) == {IGNORED}
+    learnt = [label for label in batch["labels"][0].tolist() if label != IGNORED]
+    from_first = max(1, prompt_length)
+    assert learnt == [*[5, 6, 7][from_first:], *[8, 9, 10][from_first:]]
 
 
 @pytest.mark.parametrize(("n", "size"), [(1, 4), (4, 4), (103, 4), (1000, 8)])
@@ -93,14 +156,19 @@ def test_ranks_share_an_epoch(n: int) -> None:
     assert len(seen) == len(set(seen)) > n - 3 * 4
 
 
+def loader_of(n: int, seed: int) -> ResumableLoader:
+    made = examples(n)
+    return ResumableLoader(made, [len(e.input_ids) for e in made], 4, seed, Collator(PAD))
+
+
 def numbers(batches: Any) -> list[list[int]]:
     return [batch["input_ids"][:, 0].tolist() for batch in batches]
 
 
 @pytest.mark.parametrize("taken", [0, 1, 5, 12, 13, 14, 20])
 def test_a_loader_goes_on_where_it_was(taken: int) -> None:
-    def loader(seed: int = 3) -> ResumableLoader:
-        return ResumableLoader(examples(50), 4, seed, Collator(PAD))  # 13 batches an epoch
+    def loader() -> ResumableLoader:
+        return loader_of(50, seed=3)  # 13 batches an epoch
 
     whole = loader()
     assert len(whole) == 13
@@ -134,7 +202,7 @@ def test_lightning_sees_every_example_once_an_epoch() -> None:
     module = Recorder()
     off = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(max_epochs=3, accelerator="cpu", use_distributed_sampler=False, **off)  # type: ignore[arg-type]
-    trainer.fit(module, ResumableLoader(examples(50), 4, 0, Collator(PAD)))
+    trainer.fit(module, loader_of(50, seed=0))
     assert sorted(module.seen) == [0, 1, 2]
     for seen in module.seen.values():
         assert sorted(seen) == list(range(50))

@@ -1,127 +1,173 @@
-"""Splits: files that are there, whole conversations held out where they are not, and limits."""
+"""Splits: what they are read from, what is missing, how turns are counted, and limits."""
 
+import gzip
 import json
+import logging
 import shutil
+import tarfile
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from wikillama.config.paths import ROOT
 from wikillama.config.schema import DataConfig, KnowledgeConfig
-from wikillama.data.corpus import load_examples, read_dialogues
+from wikillama.data.corpus import Source, Split, find, load_examples, read_dialogues, read_source
+from wikillama.data.dialogue import Dialogue
 from wikillama.data.wow import SPLIT_FILES
 from wikillama.errors import InputError
 
 MINI = ROOT / "data" / "wow_mini"
 GOLD = KnowledgeConfig(mode="gold")
-Make = Callable[..., DataConfig]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
-@pytest.fixture
-def jsonl(compose: Callable[..., Any], tmp_path: Path) -> Make:
-    """A corpus of `n` conversations of three rows each, with these overrides."""
-
-    def make(n: int, *overrides: str, file: str = "all") -> DataConfig:
-        path = tmp_path / f"{file}.jsonl"
-        with path.open("w") as out:
-            for c in range(n):
-                said = ["persona", f"q{c}"]
-                for k in range(3):
-                    row = {"Context": " EOS ".join(said), "Knowledge": "", "Response": f"r{c}.{k}"}
-                    out.write(json.dumps(row) + "\n")
-                    said += [f"r{c}.{k}", f"q{c}.{k}"]
-        return compose("data=jsonl", f"data.train={path}", *overrides, name="prepare").data  # type: ignore[no-any-return]
-
-    return make
+def wow(path: Path, **given: Any) -> DataConfig:
+    return DataConfig(name="wow", format="wow", path=str(path), **given)
 
 
-def ids(data: DataConfig, split: str) -> list[str]:
-    return [dialogue.id for dialogue in read_dialogues(data, split)]  # type: ignore[arg-type]
+def everything(data: DataConfig) -> dict[Split, list[Dialogue]]:
+    return {split: list(read_dialogues(data, split)) for split in SPLITS}
 
 
-@pytest.mark.parametrize(("holdout", "held"), [(0.1, 2), (0.25, 5), (0.01, 1)])
-def test_whole_conversations_are_held_out(jsonl: Make, holdout: float, held: int) -> None:
-    data = jsonl(20, f"data.holdout={holdout}")
-    parts = {split: ids(data, split) for split in ("train", "valid_seen", "test_seen")}
-    assert {split: len(set(found)) for split, found in parts.items()} == {
-        "train": 20 - 2 * held,
-        "valid_seen": held,
-        "test_seen": held,
+@pytest.fixture(scope="module")
+def packings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """wow_mini as folders with and without .gz, and as archives."""
+    folder = tmp_path_factory.mktemp("packings")
+    (folder / "zipped").mkdir()
+    with tarfile.open(folder / "a.tgz", "w:gz") as tgz, tarfile.open(folder / "a.tar", "w") as tar:
+        for file in SPLIT_FILES.values():
+            (folder / "zipped" / f"{file}.gz").write_bytes(gzip.compress((MINI / file).read_bytes(), 1))
+            for archive in (tgz, tar):
+                archive.add(MINI / file, f"inside/{file}")
+    return {"folder": MINI, "gz": folder / "zipped", "tgz": folder / "a.tgz", "tar": folder / "a.tar"}
+
+
+@pytest.mark.parametrize("packing", ["gz", "tgz", "tar"])
+def test_packing_makes_no_difference(packings: dict[str, Path], packing: str) -> None:
+    found = everything(wow(packings[packing]))
+    assert found == everything(wow(MINI))
+    assert {split: len(dialogues) for split, dialogues in found.items()} == {
+        "train": 70,
+        "valid_seen": 10,
+        "valid_unseen": 10,
+        "test_seen": 20,
+        "test_unseen": 10,
     }
-    everything = [i for found in parts.values() for i in found]
-    assert len(everything) == 60  # all rows, and so no overlap:
-    assert sum(len(set(found)) for found in parts.values()) == len(set(everything))
-    assert parts == {split: ids(data, split) for split in parts}  # again the same
+    assert found["test_unseen"][3].id == "test_topic_split:3"
 
 
-def test_only_a_split_without_a_file_is_held_out(jsonl: Make, tmp_path: Path) -> None:
-    jsonl(5, file="valid")
-    data = jsonl(20, f"data.valid={tmp_path / 'valid.jsonl'}")
-    assert len(set(ids(data, "valid_seen"))) == 5
-    assert all(i.startswith("valid:") for i in ids(data, "valid_seen"))
-    assert len(set(ids(data, "train"))) == 18
-    assert not set(ids(data, "train")) & set(ids(data, "test_seen"))
+@pytest.mark.parametrize("packing", ["folder", "gz", "tgz", "tar"])
+def test_watch_hears_how_far_the_file_is_read(packings: dict[str, Path], packing: str) -> None:
+    heard: list[tuple[int, int]] = []
+    for _ in read_dialogues(wow(packings[packing]), "train", watch=lambda done, size: heard.append((done, size))):
+        pass
+    assert len(heard) == 70
+    assert [done for done, _ in heard] == sorted(done for done, _ in heard)
+    assert 0 < heard[0][0] <= heard[0][1]
+    assert {size for _, size in heard} == {heard[-1][0]}  # all of it, in the end
 
 
-def test_nothing_is_held_out_of_train_where_all_splits_have_files(jsonl: Make, tmp_path: Path) -> None:
-    jsonl(5, file="other")
-    data = jsonl(20, f"data.valid={tmp_path / 'other.jsonl'}", f"data.test={tmp_path / 'other.jsonl'}")
-    assert len(set(ids(data, "train"))) == 20
+@pytest.mark.parametrize("layout", ["wow", "jsonl"])
+@pytest.mark.parametrize("damage", [lambda raw: raw[: len(raw) // 2], lambda raw: raw[:200] + b"x" * 99 + raw[299:]])
+def test_a_damaged_gz_is_named_in_one_line(
+    packings: dict[str, Path], tmp_path: Path, layout: Any, damage: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "train.json.gz"
+    path.write_bytes(damage((packings["gz"] / path.name).read_bytes()))
+    data = DataConfig(name="damaged", format=layout)
+    with pytest.raises(InputError, match="broken or truncated gzip") as caught:
+        list(read_source(data, Source(path, "train"), lambda row: None))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
 
 
-def test_too_few_conversations_to_hold_out(jsonl: Make) -> None:
-    assert len(ids(jsonl(3), "train")) == 3
-    with pytest.raises(InputError, match="2 conversations are too few to hold out valid_seen, test_seen"):
-        ids(jsonl(2), "train")
+def test_a_source_says_where_it_is(packings: dict[str, Path]) -> None:
+    assert str(find(wow(packings["tgz"]), "valid_seen")) == f"{packings['tgz']}: valid_random_split.json"
+    assert str(find(wow(MINI), "train")) == str(MINI / "train.json")
+    assert str(Source(None, "validation")) == "validation"
 
 
-def test_a_single_file_of_the_original_layout_is_split(compose: Callable[..., Any]) -> None:
-    data = compose("data=wow", f"data.path={MINI / 'train.json'}", name="prepare").data
-    total = len(json.loads((MINI / "train.json").read_text(encoding="utf-8")))
-    train, valid, test = (set(ids(data, split)) for split in ("train", "valid_seen", "test_seen"))
-    assert len(train | valid | test) == len(train) + len(valid) + len(test) == total
-    assert len(valid) == len(test) == round(0.1 * total)
+@pytest.mark.parametrize("split", SPLITS)
+def test_what_is_missing_is_named(tmp_path: Path, split: Split) -> None:
+    other = "train.json" if split != "train" else "valid_topic_split.json"
+    shutil.copy(MINI / other, tmp_path)
+    with pytest.raises(InputError) as caught:
+        load_examples(wow(tmp_path), GOLD, split)
+    assert str(caught.value) == f"data.path={tmp_path}: no {SPLIT_FILES[split]} there, which split {split} needs"
+    archive = tmp_path / "wizard.tgz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tmp_path / other, other)
+    with pytest.raises(InputError) as caught:
+        load_examples(wow(archive), GOLD, split)
+    assert str(caught.value) == f"{archive}: holds no {SPLIT_FILES[split]}, only '{other}'"
 
 
-@pytest.mark.parametrize("split", ["valid_unseen", "test_unseen"])
-def test_unseen_topics_cannot_be_held_out(compose: Callable[..., Any], jsonl: Make, split: str) -> None:
-    one_file = compose("data=wow", f"data.path={MINI / 'train.json'}", name="prepare").data
-    for data in (one_file, jsonl(20)):
-        with pytest.raises(InputError, match="use suite=seen"):
-            ids(data, split)
-
-
-def test_missing_split_file_is_named(compose: Callable[..., Any], tmp_path: Path) -> None:
-    shutil.copy(MINI / "train.json", tmp_path)
-    data = compose("data=wow", f"data.path={tmp_path}", name="prepare").data
-    for split in ("valid_seen", "test_seen", "valid_unseen", "test_unseen"):
-        with pytest.raises(InputError, match=f"no {SPLIT_FILES[split]} there"):
-            load_examples(data, GOLD, split)  # type: ignore[arg-type]
-
-
-def test_split_without_wizard_turns_is_refused(compose: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_split_without_wizard_turns_is_refused(tmp_path: Path) -> None:
     for file in SPLIT_FILES.values():
         (tmp_path / file).write_text('[{"dialog": [{"speaker": "0_Apprentice", "text": "Hello?"}]}]')
-    data = compose("data=wow", f"data.path={tmp_path}", name="prepare").data
     with pytest.raises(InputError, match="split train has no Wizard turn"):
-        load_examples(data, GOLD, "train")
+        load_examples(wow(tmp_path), GOLD, "train")
+
+
+def test_turns_are_counted_like_parlai_where_that_is_asked_for() -> None:
+    """It leaves out the last reply of dialogues that the Wizard opens, from the targets and from nothing else."""
+    opened = 0
+    for whole, counted in zip(
+        read_dialogues(wow(MINI), "train"), read_dialogues(wow(MINI, turns="parlai"), "train"), strict=True
+    ):
+        replies = [place for place, turn in enumerate(whole.turns) if turn.speaker == "wizard"]
+        assert [place for place, turn in enumerate(whole.turns) if turn.target] == replies
+        opened += replies[0] == 0
+        left = replies[:-1] if replies[0] == 0 else replies
+        assert [place for place, turn in enumerate(counted.turns) if turn.target] == left
+        assert [turn.text for turn in counted.turns] == [turn.text for turn in whole.turns]
+        assert counted.id == whole.id
+    assert 0 < opened < 70
+
+
+@pytest.mark.parametrize("on_bad_row", ["error", "skip"])
+def test_bad_rows_are_left_out_aloud_or_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, on_bad_row: Any
+) -> None:
+    whole = json.loads((MINI / "train.json").read_text(encoding="utf-8"))
+    for file in SPLIT_FILES.values():
+        (tmp_path / file).write_text(json.dumps([whole[0], {**whole[1], "dialog": []}, whole[2]]))
+    data = wow(tmp_path, on_bad_row=on_bad_row)
+    reason = f"{tmp_path / 'train.json'}: dialogue 2: the dialogue has no turns"
+    if on_bad_row == "error":
+        with pytest.raises(InputError, match=r"data\.on_bad_row=skip") as caught:
+            load_examples(data, GOLD, "train")
+        assert str(caught.value).startswith(reason)
+        return
+    with caplog.at_level(logging.WARNING):
+        examples = load_examples(data, GOLD, "train")
+    assert {example.dialogue_id for example in examples} == {"train:0", "train:2"}
+    assert [record.getMessage() for record in caplog.records] == [
+        f"train: 1 bad rows left out, such as {reason}; remove it"
+    ]
 
 
 @pytest.mark.parametrize("limit", [1, 7, 100])
-def test_a_limit_takes_turns_evenly(compose: Callable[..., Any], limit: int) -> None:
-    whole = load_examples(compose("data=wow_mini", name="prepare").data, GOLD, "train")
-    limited = compose("data=wow_mini", f"data.limit_train={limit}", name="prepare").data
-    taken = [whole.index(example) for example in load_examples(limited, GOLD, "train")]
+def test_a_limit_takes_turns_evenly(limit: int) -> None:
+    whole = load_examples(wow(MINI), GOLD, "train")
+    taken = [whole.index(example) for example in load_examples(wow(MINI, limit_train=limit), GOLD, "train")]
     assert len(taken) == limit
     gaps = {b - a for a, b in pairwise([*taken, len(whole)])}
     assert max(gaps) - min(gaps) <= 1
     assert min(gaps) == len(whole) // limit
 
 
-def test_a_limit_over_the_size_takes_all(compose: Callable[..., Any]) -> None:
-    whole = load_examples(compose("data=wow_mini", name="prepare").data, GOLD, "valid_seen")
-    data = compose("data=wow_mini", "data.limit_valid=100000", name="prepare").data
-    assert load_examples(data, GOLD, "valid_seen") == whole
+def test_limits_are_each_for_their_own_splits_and_may_be_over_the_size() -> None:
+    data = wow(MINI, limit_train=100_000, limit_valid=3, limit_test=5)
+    assert load_examples(data, GOLD, "train") == load_examples(wow(MINI), GOLD, "train")
+    sizes = {split: len(load_examples(data, GOLD, split)) for split in SPLITS if split != "train"}
+    assert sizes == {"valid_seen": 3, "valid_unseen": 3, "test_seen": 5, "test_unseen": 5}
+
+
+def test_held_out_turns_may_see_other_knowledge_than_those_of_train() -> None:
+    knowledge = KnowledgeConfig(mode="gold", held_out="none")
+    assert any(example.knowledge for example in load_examples(wow(MINI), knowledge, "train"))
+    assert not any(example.knowledge for example in load_examples(wow(MINI), knowledge, "valid_unseen"))

@@ -9,19 +9,26 @@ import pytest
 
 from wikillama.config.schema import KnowledgeConfig, PromptConfig
 from wikillama.data.corpus import load_examples
-from wikillama.data.dialogue import Example
-from wikillama.data.encode import IGNORED, cuts, encode, encode_all, end_token_id
+from wikillama.data.dialogue import Example, Sentence
+from wikillama.data.encode import IGNORED, Encoder, encode, encode_all, end_token_id
 from wikillama.data.prompt import messages, render
 
 GOLD = KnowledgeConfig(mode="gold")
 ENDS = {"llama2_chat": " </s>", "chatml": "<|im_end|>"}
-REAL = [("llama2_tokenizer", "llama2_chat"), ("smollm2_tokenizer", "chatml")]
-ALL = [*REAL, ("byte_tokenizer", "llama2_chat"), ("byte_tokenizer", "chatml")]
+NAMES = ("name", "template", "layout")
+REAL = [
+    ("llama2_tokenizer", "llama2_chat", "chat"),
+    ("llama2_tokenizer", "llama2_chat", "paper"),
+    ("smollm2_tokenizer", "chatml", "chat"),
+    ("smollm2_tokenizer", "chatml", "paper"),
+]
+BYTES = [("byte_tokenizer", "llama2_chat", "chat"), ("byte_tokenizer", "chatml", "paper")]
+ALL = [*REAL, *BYTES]
 
 
 @pytest.fixture
-def prompt(template: Any) -> PromptConfig:
-    return PromptConfig(template=template, system="Be brief.")
+def prompt(template: Any, layout: Any) -> PromptConfig:
+    return PromptConfig(template=template, layout=layout, system="Be brief.")
 
 
 @pytest.fixture
@@ -29,9 +36,25 @@ def tokenizer(request: pytest.FixtureRequest, name: str) -> Any:
     return request.getfixturevalue(name)
 
 
+@pytest.fixture(scope="module")
+def shipped(compose: Callable[..., Any]) -> list[Example]:
+    """Turns with several sentences of knowledge, and some without any."""
+    data = compose("data=wow_mini", "data.limit_test=150", name="prepare").data
+    return load_examples(data, KnowledgeConfig(mode="mixed", dropout=0.2), "test_seen")
+
+
+@pytest.fixture(scope="module")
+def real(compose: Callable[..., Any], wow_data: Path) -> list[Example]:
+    file = wow_data / "godel_wow_valid.jsonl"
+    files = [f"data.{split}={file}" for split in ("train", "valid", "test")]
+    examples = load_examples(compose("data=jsonl", *files, name="prepare").data, GOLD, "train")
+    return examples[: 200 * (len(examples) // 200) : len(examples) // 200]
+
+
 def check_mask(examples: list[Example], prompt: PromptConfig, tokenizer: Any) -> None:
-    for example in examples:
-        encoded = encode(example, prompt, tokenizer, 100_000)
+    made = encode_all(examples, prompt, tokenizer, 100_000)
+    prompts = encode_all(examples, prompt, tokenizer, 100_000, reply=False)
+    for example, encoded, asked in zip(examples, made, prompts, strict=True):
         assert encoded.cut == "nothing"
         assert len(encoded.labels) == len(encoded.input_ids)
         assert encoded.labels == [IGNORED] * encoded.prompt_length + encoded.input_ids[encoded.prompt_length :]
@@ -41,31 +64,68 @@ def check_mask(examples: list[Example], prompt: PromptConfig, tokenizer: Any) ->
             shown = shown.removeprefix(" ")
         assert shown == example.response.strip() + ENDS[prompt.template]
         assert learnt.count(end_token_id(prompt, tokenizer)) == 1
-        asked = encode(example, prompt, tokenizer, 100_000, reply=False)
         assert asked.input_ids == encoded.input_ids[: encoded.prompt_length]
 
 
-@pytest.mark.parametrize(("name", "template"), ALL)
+@pytest.mark.parametrize(NAMES, ALL)
 def test_mask_covers_exactly_the_reply_of_shipped_turns(
-    compose: Callable[..., Any], tokenizer: Any, prompt: PromptConfig
+    shipped: list[Example], tokenizer: Any, prompt: PromptConfig
 ) -> None:
-    data = compose("data=wow_mini", "data.limit_test=150", name="prepare").data
-    check_mask(load_examples(data, GOLD, "test_seen"), prompt, tokenizer)
+    assert len({len(example.knowledge) for example in shipped}) > 2
+    check_mask(shipped, prompt, tokenizer)
 
 
-@pytest.mark.parametrize(("name", "template"), REAL)
-def test_mask_covers_exactly_the_reply_of_real_turns(
-    compose: Callable[..., Any], wow_data: Path, tokenizer: Any, prompt: PromptConfig
+@pytest.mark.parametrize(NAMES, REAL)
+def test_mask_covers_exactly_the_reply_of_real_turns(real: list[Example], tokenizer: Any, prompt: PromptConfig) -> None:
+    assert len(real) == 200
+    check_mask(real, prompt, tokenizer)
+
+
+def check_batches(
+    examples: list[Example], prompt: PromptConfig, tokenizer: Any, max_length: int, reply: bool
+) -> set[str]:
+    """Together as one by one, by an encoder that has seen other batches before; the cuts that were made."""
+    alone = [encode(example, prompt, tokenizer, max_length, reply) for example in examples]
+    encoder = Encoder(prompt, tokenizer, max_length, reply)
+    assert [e for part in (examples[:40], examples[40:41], examples[41:]) for e in encoder(part)] == alone
+    return {encoded.cut for encoded in alone}
+
+
+@pytest.mark.parametrize(NAMES, ALL)
+def test_shipped_turns_encoded_together_are_as_one_by_one(
+    shipped: list[Example], tokenizer: Any, prompt: PromptConfig
 ) -> None:
-    file = wow_data / "godel_wow_valid.jsonl"
-    files = [f"data.{split}={file}" for split in ("train", "valid", "test")]
-    data = compose("data=jsonl", *files, "data.limit_train=500", name="prepare").data
-    examples = load_examples(data, GOLD, "train")
-    assert len(examples) == 500
-    check_mask(examples, prompt, tokenizer)
+    assert check_batches(shipped[::2], prompt, tokenizer, 100_000, reply=True) == {"nothing"}
+    some_fit = 700 if tokenizer.vocab_size < 1000 else 200
+    assert check_batches(shipped[::2], prompt, tokenizer, some_fit, reply=False) == {"nothing", "history", "prompt"}
 
 
-@pytest.mark.parametrize(("name", "template"), ALL)
+@pytest.mark.parametrize(NAMES, REAL)
+def test_real_turns_encoded_together_are_as_one_by_one(
+    real: list[Example], tokenizer: Any, prompt: PromptConfig
+) -> None:
+    assert check_batches(real, prompt, tokenizer, 100_000, reply=True) == {"nothing"}
+    assert check_batches(real, prompt, tokenizer, 120, reply=True) == {"nothing", "history", "prompt"}
+
+
+def test_many_examples_go_in_batches(
+    shipped: list[Example], byte_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = PromptConfig(template="chatml", system="Be brief.")
+    at_once = encode_all(shipped, prompt, byte_tokenizer, 900)
+    monkeypatch.setattr("wikillama.data.encode._BATCH", 7)
+    assert encode_all(shipped, prompt, byte_tokenizer, 900) == at_once
+    assert encode_all([], prompt, byte_tokenizer, 900) == []
+
+
+def test_given_messages_are_what_is_encoded(shipped: list[Example], byte_tokenizer: Any) -> None:
+    prompt = PromptConfig(template="chatml", system="Be brief.")
+    other = [messages(example, prompt.model_copy(update={"system": "Be long."})) for example in shipped]
+    encoded = Encoder(prompt, byte_tokenizer, 100_000)(shipped, other)
+    assert all("Be long." in byte_tokenizer.decode(e.input_ids) for e in encoded)
+
+
+@pytest.mark.parametrize(NAMES, ALL)
 @pytest.mark.parametrize(
     "reply", ["Green.", "'tis", "...", "2", "🍵 tea", "- a\n- b", "é", "]", "[/INST]", "assistant\n"]
 )
@@ -78,11 +138,11 @@ def test_prompt_ids_do_not_depend_on_the_reply(tokenizer: Any, prompt: PromptCon
 
 def long_example(response: str = "The last words.") -> Example:
     history = [("apprentice" if i % 2 == 0 else "wizard", f"utterance number {i}") for i in range(9)]
-    knowledge = ("The knowledge.",)
+    knowledge = (Sentence(None, "The knowledge."),)
     return Example(id="0:9", dialogue_id="0", history=tuple(history), response=response, knowledge=knowledge)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("name", "template"), ALL)
+@pytest.mark.parametrize(NAMES, ALL)
 def test_history_goes_first_and_oldest_first(tokenizer: Any, prompt: PromptConfig) -> None:
     example = long_example()
     whole = encode(example, prompt, tokenizer, 100_000)
@@ -101,7 +161,7 @@ def test_history_goes_first_and_oldest_first(tokenizer: Any, prompt: PromptConfi
         assert len(kept) == 9 or len(encode(more, prompt, tokenizer, 100_000).input_ids) > max_length  # no more fitted
 
 
-@pytest.mark.parametrize(("name", "template"), ALL)
+@pytest.mark.parametrize(NAMES, ALL)
 def test_then_the_start_of_the_prompt_goes_and_the_end_of_the_reply_stays(tokenizer: Any, prompt: PromptConfig) -> None:
     example = long_example()
     last = encode(replace(example, history=example.history[-1:]), prompt, tokenizer, 100_000)
@@ -113,7 +173,7 @@ def test_then_the_start_of_the_prompt_goes_and_the_end_of_the_reply_stays(tokeni
         assert encoded.input_ids[encoded.prompt_length :] == reply
 
 
-@pytest.mark.parametrize(("name", "template"), ALL)
+@pytest.mark.parametrize(NAMES, ALL)
 def test_of_a_reply_that_is_too_long_the_end_stays(tokenizer: Any, prompt: PromptConfig) -> None:
     example = long_example("word " * 300 + "end")
     whole = encode(example, prompt, tokenizer, 100_000)
@@ -123,16 +183,7 @@ def test_of_a_reply_that_is_too_long_the_end_stays(tokenizer: Any, prompt: Promp
     assert encoded.labels[-1] == end_token_id(prompt, tokenizer)
 
 
-@pytest.mark.parametrize(("name", "template"), ALL)
-def test_cuts_are_counted(tokenizer: Any, prompt: PromptConfig) -> None:
-    short = replace(long_example(), history=(("apprentice", "Hi."),))
-    fits = len(encode(short, prompt, tokenizer, 100_000).input_ids) + 30
-    encoded = encode_all([short, long_example(), long_example("word " * 300), short], prompt, tokenizer, fits)
-    assert cuts(encoded) == {"history": 1, "prompt": 1}
-    assert cuts([]) == {"history": 0, "prompt": 0}
-
-
-@pytest.mark.parametrize(("name", "template"), [ALL[2]])
+@pytest.mark.parametrize(NAMES, BYTES)
 def test_a_prompt_to_answer_is_cut_like_one_to_learn(tokenizer: Any, prompt: PromptConfig) -> None:
     asked = encode(long_example(), prompt, tokenizer, 50, reply=False)
     assert (len(asked.input_ids), asked.prompt_length) == (50, 50)

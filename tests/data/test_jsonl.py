@@ -1,120 +1,67 @@
-"""JSON lines: GODEL's Wizard of Wikipedia files, files with other field names, and lines that cannot be read."""
+"""JSON lines: what a row is, and lines that cannot be read."""
 
+import io
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wikillama.config.schema import JsonlFields
+from wikillama.data.dialogue import BadRowError
 from wikillama.data.jsonl import read_jsonl
+from wikillama.data.rows import Row
 from wikillama.errors import InputError
 
-GODEL = JsonlFields(
-    context="Context", knowledge="Knowledge", response="Response", separator=" EOS ", persona_first=True
-)
-OWN = JsonlFields(context="history", knowledge="facts", response="reply", no_knowledge="none")
-GOOD = {"history": ["Hi."], "facts": "Tea is a drink.", "reply": "Hello."}
+GOOD = {"history": ["Hi. ☕"], "facts": "Tea is a drink.", "reply": "Hello."}
 
 
-def written(folder: Path, *rows: Any) -> Path:
-    path = folder / "rows.jsonl"
-    path.write_bytes(b"\n".join(row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows))
-    return path
+def read(*rows: Any, end: bytes = b"\n") -> list[Row]:
+    lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
+    return list(read_jsonl(io.BytesIO(end.join(lines)), "rows.jsonl"))
 
 
-@pytest.mark.parametrize(
-    ("file", "conversations", "rows", "wizard_opens", "without", "personas"),
-    [("godel_wow_valid.jsonl", 981, 4444, 505, 251 + 34, 613), ("godel_wow_test.jsonl", 965, 4356, 491, 246 + 23, 609)],
-)
-def test_godel_counts(
-    wow_data: Path, file: str, conversations: int, rows: int, wizard_opens: int, without: int, personas: int
-) -> None:
-    dialogues = list(read_jsonl(wow_data / file, GODEL))
-    assert len(dialogues) == rows
-    assert len({d.id for d in dialogues}) == conversations
-    assert sum(len(d.turns) == 1 for d in dialogues) == wizard_opens
-    assert sum(d.turns[-1].knowledge is None for d in dialogues) == without
-    assert len({d.persona for d in dialogues}) == personas
-    assert all([turn.target for turn in d.turns] == [False] * (len(d.turns) - 1) + [True] for d in dialogues)
-    assert all(d.turns[-1].speaker == "wizard" for d in dialogues)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_each_line_is_a_row(end: bytes) -> None:
+    rows = read(GOOD, {"other": 1}, end=end)
+    assert [row.content for row in rows] == [GOOD, {"other": 1}]
+    assert [row.where for row in rows] == ["rows.jsonl: line 1", "rows.jsonl: line 2"]
+    assert [json.loads(row.raw) for row in rows] == [GOOD, {"other": 1}]
 
 
-def test_godel_line_is_cut_into_persona_and_utterances(tmp_path: Path) -> None:
-    row = {
-        "Context": "i like tea. EOS Hi. EOS Hello! EOS  Tea?",
-        "Knowledge": " Tea is a drink. ",
-        "Response": " Yes. ",
-    }
-    (dialogue,) = read_jsonl(written(tmp_path, row), GODEL)
-    assert dialogue.persona == "i like tea."
-    assert [(t.speaker, t.text) for t in dialogue.turns] == [
-        ("apprentice", "Hi."),
-        ("wizard", "Hello!"),
-        ("apprentice", "Tea?"),
-        ("wizard", "Yes."),
-    ]
-    assert dialogue.turns[-1].knowledge == "Tea is a drink."
+def test_blank_lines_are_counted_and_are_no_rows() -> None:
+    assert [row.where for row in read(b"", GOOD, b"  \r", GOOD, b"\r")] == ["rows.jsonl: line 2", "rows.jsonl: line 4"]
+
+
+def test_other_line_separators_of_unicode_end_no_line() -> None:
+    (row,) = read(json.dumps({"reply": "one\u2028two\u0085"}, ensure_ascii=False).encode())
+    assert row.content == {"reply": "one\u2028two\u0085"}
 
 
 @pytest.mark.parametrize(
-    ("facts", "knowledge"),
+    ("line", "reason"),
     [
-        ("Tea is a drink.", "Tea is a drink."),
-        (["Tea is a drink.", "It is hot."], "Tea is a drink. It is hot."),
-        ("none", None),
-        ("  ", None),
-        ([], None),
-        (None, None),
+        (b'{"history": ["Hi."], "facts', "broken or truncated JSON"),
+        (b'{"history": ["caf\xe9"]}', "not UTF-8"),
+        (b'{"reply": "\\ud800"}', "surrogate"),
+        (b"[1, 2]", "not a JSON object"),
+        (b"null", "not a JSON object"),
     ],
 )
-def test_own_fields_and_a_list_as_context(tmp_path: Path, facts: Any, knowledge: str | None) -> None:
-    row = {"history": ["Hello!", " ", "Tea?"], "facts": facts, "reply": "Yes, EOS is fine here."}
-    (dialogue,) = read_jsonl(written(tmp_path, row), OWN)
-    assert dialogue.persona is None
-    assert [(t.speaker, t.text) for t in dialogue.turns[:-1]] == [("wizard", "Hello!"), ("apprentice", "Tea?")]
-    assert (dialogue.turns[-1].text, dialogue.turns[-1].knowledge) == ("Yes, EOS is fine here.", knowledge)
+def test_a_bad_line_is_a_row_that_says_why(line: bytes, reason: str) -> None:
+    rows = read(GOOD, line, GOOD)
+    assert [row.content for row in rows[::2]] == [GOOD, GOOD]
+    assert (rows[1].where, rows[1].raw) == ("rows.jsonl: line 2", line + b"\n")
+    assert isinstance(rows[1].content, BadRowError)
+    assert reason in str(rows[1].content)
+    assert "\n" not in str(rows[1].content)
 
 
-def test_rows_of_one_conversation_share_an_id(tmp_path: Path) -> None:
-    contexts = [[], ["a", "b"], ["a", "b", "c", "d"], ["x"], ["x", "y", "z"], [], []]
-    replies = ["a", "c", "e", "y", "w", "a", "a"]
-    rows = [{**GOOD, "history": context, "reply": reply} for context, reply in zip(contexts, replies, strict=True)]
-    ids = [d.id for d in read_jsonl(written(tmp_path, *rows), OWN)]
-    assert [i.removeprefix("rows:") for i in ids] == ["0", "0", "0", "1", "1", "2", "3"]
-
-
-def test_blank_lines_and_windows_line_ends_are_no_rows(tmp_path: Path) -> None:
-    assert len(list(read_jsonl(written(tmp_path, b"", GOOD, b"  \r", GOOD, b"\r"), OWN))) == 2
-
-
-BAD: list[tuple[Any, str]] = [
-    (b'{"history": ["Hi."], "facts', "broken or truncated JSON"),
-    (b"[1, 2]", "not a JSON object"),
-    (b'{"history": ["caf\xe9"]}', "not UTF-8"),
-    ({"history": ["Hi."], "reply": "Hello."}, "no field 'facts'"),
-    ({"Context": "Hi.", "facts": "", "reply": "Hello."}, "no field 'history' (it has ['Context', 'facts', 'reply'])"),
-    ({**GOOD, "reply": " "}, "'reply' is empty"),
-    ({**GOOD, "reply": None}, "'reply' is empty or not text"),
-    ({**GOOD, "history": [1]}, "'history' is neither text nor a list of texts"),
-    ({**GOOD, "history": None}, "'history' is neither text nor a list of texts"),
-    ({**GOOD, "facts": [1]}, "'facts' is neither text nor a list of texts"),
-    ({**GOOD, "facts": {"title": "Tea"}}, "'facts' is neither text nor a list of texts"),
-]
-
-
-@pytest.mark.parametrize(("row", "reason"), BAD, ids=lambda value: str(value)[:40])
-def test_bad_line_is_named(tmp_path: Path, row: Any, reason: str) -> None:
-    path = written(tmp_path, GOOD, GOOD, row, GOOD)
-    with pytest.raises(InputError) as caught:
-        list(read_jsonl(path, OWN))
-    assert str(caught.value).startswith(f"{path}: line 3: ")
-    assert reason in str(caught.value)
-    assert "\n" not in str(caught.value)
+def test_lines_are_read_one_by_one() -> None:
+    stream = io.BytesIO(b"\n".join([json.dumps(GOOD).encode()] * 1000))
+    next(read_jsonl(stream, "rows.jsonl"))
+    assert stream.tell() == len(json.dumps(GOOD)) + 1
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n  \n"])
-def test_empty_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = written(tmp_path, content)
-    with pytest.raises(InputError, match="the file is empty"):
-        list(read_jsonl(path, OWN))
+def test_an_empty_file_is_refused(content: bytes) -> None:
+    with pytest.raises(InputError, match=r"^rows\.jsonl: the file is empty$"):
+        read(content)

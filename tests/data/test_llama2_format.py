@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from wikillama.config.schema import PromptConfig
-from wikillama.data.dialogue import Example
+from wikillama.data.dialogue import Example, Sentence
 from wikillama.data.encode import IGNORED, encode, end_token_id
 
 PROMPT = PromptConfig(template="llama2_chat", system="Be brief,  please.", topic=True)
@@ -40,10 +40,10 @@ def sp(llama2_model_file: Path) -> Any:
     return sentencepiece.SentencePieceProcessor(model_file=str(llama2_model_file))
 
 
-def reference(sp: Any, exchanges: Exchanges) -> list[int]:
+def reference(sp: Any, exchanges: Exchanges, system: str = PROMPT.system) -> list[int]:
     ids: list[int] = []
     for place, (user, assistant) in enumerate(exchanges):
-        asked = f"<<SYS>>\n{PROMPT.system}\n<</SYS>>\n\n{user.strip()}" if place == 0 else user.strip()
+        asked = f"<<SYS>>\n{system}\n<</SYS>>\n\n{user.strip()}" if place == 0 else user.strip()
         ids += [sp.bos_id(), *sp.encode(f"[INST] {asked} [/INST] {assistant.strip()} "), sp.eos_id()]
     return ids
 
@@ -52,7 +52,7 @@ def example_of(exchanges: Exchanges, knowledge: str | None) -> Example:
     said = list(chain.from_iterable(exchanges))
     speakers = ["apprentice", "wizard"] * len(exchanges)
     history = tuple(zip(speakers, said, strict=True))[:-1]
-    shown = (knowledge,) if knowledge else ()
+    shown = (Sentence(None, knowledge),) if knowledge else ()
     return Example(id="0:0", dialogue_id="0", history=history, response=said[-1], knowledge=shown)  # type: ignore[arg-type]
 
 
@@ -63,6 +63,13 @@ def test_ids_are_the_references(llama2_tokenizer: Any, sp: Any, exchanges: Excha
     user, assistant = exchanges[-1]
     asked = f"Knowledge: {knowledge}\n\n{user}" if knowledge else user
     assert encoded.input_ids == reference(sp, [*exchanges[:-1], (asked, assistant)])
+
+
+def test_in_the_papers_layout_knowledge_stands_between_the_sys_marks(llama2_tokenizer: Any, sp: Any) -> None:
+    exchanges = CASES["multi turn"]
+    prompt = PROMPT.model_copy(update={"layout": "paper"})
+    encoded = encode(example_of(exchanges, "Tea is a drink."), prompt, llama2_tokenizer, 4096)
+    assert encoded.input_ids == reference(sp, exchanges, 'Be brief,  please.\nPassages: {"": "Tea is a drink."}')
 
 
 @pytest.mark.parametrize("exchanges", CASES.values(), ids=CASES)

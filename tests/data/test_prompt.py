@@ -1,13 +1,15 @@
 """Examples as chat messages, and chat messages as pieces of text between control tokens."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from wikillama.config.schema import PromptConfig
-from wikillama.data.dialogue import Example
-from wikillama.data.prompt import messages, render
+from wikillama.data.dialogue import Example, Sentence
+from wikillama.data.prompt import Message, messages, render
 
 PROMPT = PromptConfig(template="chatml", system=" Be brief. ", topic=True, persona=False)
 TALK = Example(
@@ -15,7 +17,7 @@ TALK = Example(
     dialogue_id="0",
     history=(("apprentice", "Tea?"), ("wizard", "Daily."), ("apprentice", "Which?")),
     response="Green.",
-    knowledge=("Green tea is tea.",),
+    knowledge=(Sentence("Green tea", "Green tea is tea."),),
     gold_knowledge="Green tea is tea.",
     topic="Tea",
     persona="i like tea.",
@@ -23,11 +25,11 @@ TALK = Example(
 
 SPELT = {
     "llama2_chat": (
-        "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nTea? [/INST] Daily. </s>"
+        "<s>[INST] <<SYS>>\nBe brief.\nTopic: Tea\n<</SYS>>\n\nTea? [/INST] Daily. </s>"
         "<s>[INST] Knowledge: Green tea is tea.\n\nWhich? [/INST] Green. </s>"
     ),
     "chatml": (
-        "<|im_start|>system\nBe brief.<|im_end|>\n"
+        "<|im_start|>system\nBe brief.\nTopic: Tea<|im_end|>\n"
         "<|im_start|>user\nTea?<|im_end|>\n"
         "<|im_start|>assistant\nDaily.<|im_end|>\n"
         "<|im_start|>user\nKnowledge: Green tea is tea.\n\nWhich?<|im_end|>\n"
@@ -43,12 +45,17 @@ def of(example: Example = TALK, **changes: Any) -> list[tuple[str, str]]:
 
 def test_knowledge_stands_in_the_last_user_message_alone() -> None:
     assert of() == [
-        ("system", "Be brief."),
+        ("system", "Be brief.\nTopic: Tea"),
         ("user", "Tea?"),
         ("assistant", "Daily."),
         ("user", "Knowledge: Green tea is tea.\n\nWhich?"),
         ("assistant", "Green."),
     ]
+
+
+def test_several_sentences_are_a_list() -> None:
+    knowledge = (Sentence("Green tea", "It is green."), Sentence("Black tea", "It is black."), Sentence(None, "Tea!"))
+    assert of(knowledge=knowledge)[3] == ("user", "Knowledge:\n- It is green.\n- It is black.\n- Tea!\n\nWhich?")
 
 
 def test_without_knowledge_the_prompt_has_no_word_of_it() -> None:
@@ -68,12 +75,70 @@ def test_a_wizard_that_opens_is_asked_to(history: Any, topic: str | None, opener
 
 def test_topic_can_be_kept_from_the_prompt() -> None:
     example = Example(id="0:0", dialogue_id="0", history=(), response="Hello.", topic="Tea")
-    assert messages(example, PROMPT.model_copy(update={"topic": False}))[1].content == "Let's talk."
+    system, asked, _ = messages(example, PROMPT.model_copy(update={"topic": False}))
+    assert (system.content, asked.content) == ("Be brief.", "Let's talk.")
 
 
-@pytest.mark.parametrize(("persona", "shown"), [(True, "Be brief.\nAbout the user: i like tea."), (False, "Be brief.")])
-def test_persona_joins_the_system_prompt_where_asked(persona: bool, shown: str) -> None:
-    assert messages(TALK, PROMPT.model_copy(update={"persona": persona}))[0].content == shown
+@pytest.mark.parametrize(
+    ("topic", "persona", "shown"),
+    [
+        (False, False, "Be brief."),
+        (True, False, "Be brief.\nTopic: Tea"),
+        (False, True, "Be brief.\nAbout the user: i like tea."),
+        (True, True, "Be brief.\nTopic: Tea\nAbout the user: i like tea."),
+    ],
+)
+@pytest.mark.parametrize("layout", ["chat", "paper"])
+def test_topic_and_persona_join_the_system_prompt_where_asked(
+    layout: str, topic: bool, persona: bool, shown: str
+) -> None:
+    prompt = PROMPT.model_copy(update={"layout": layout, "topic": topic, "persona": persona})
+    assert messages(replace(TALK, knowledge=()), prompt)[0].content == shown
+    unknown = replace(TALK, knowledge=(), topic=None, persona=None)
+    assert messages(unknown, prompt)[0].content == "Be brief."
+
+
+def in_the_papers_layout(example: Example, **changes: Any) -> list[Message]:
+    return messages(example, PROMPT.model_copy(update={"layout": "paper", **changes}))
+
+
+def test_in_the_papers_layout_knowledge_stands_in_the_system_message_alone() -> None:
+    knowledge = (
+        Sentence("Green tea", 'Tea "of 茶".'),
+        Sentence("Milk", "White."),
+        Sentence("Green tea", "It is green."),
+    )
+    system, *turns = in_the_papers_layout(replace(TALK, knowledge=knowledge), persona=True)
+    *before, passages = system.content.split("\n")
+    assert before == ["Be brief.", "Topic: Tea", "About the user: i like tea."]
+    assert passages.startswith("Passages: ")
+    assert list(json.loads(passages.removeprefix("Passages: ")).items()) == [
+        ("Green tea", 'Tea "of 茶". It is green.'),  # one paragraph an article, its sentences in the order given
+        ("Milk", "White."),
+    ]
+    assert "茶" in passages
+    assert [turn.content for turn in turns] == ["Tea?", "Daily.", "Which?", "Green."]
+
+
+def test_in_the_papers_layout_a_sentence_of_an_unknown_article_stands_under_the_topic() -> None:
+    example = replace(TALK, knowledge=(Sentence(None, "One."), Sentence("Tea", "Two."), Sentence("Milk", "Three.")))
+    (system, *_) = in_the_papers_layout(example)
+    assert system.content.endswith('Passages: {"Tea": "One. Two.", "Milk": "Three."}')
+    (system, *_) = in_the_papers_layout(replace(example, topic=None))
+    assert system.content == 'Be brief.\nPassages: {"": "One.", "Tea": "Two.", "Milk": "Three."}'
+
+
+def test_the_papers_layout_without_knowledge_says_nothing_of_passages() -> None:
+    assert in_the_papers_layout(replace(TALK, knowledge=()))[0].content == "Be brief.\nTopic: Tea"
+
+
+def test_the_papers_prompt_in_llama2_chat() -> None:
+    prompt = PROMPT.model_copy(update={"layout": "paper", "topic": False})
+    text = "".join(piece.text for piece in render(messages(TALK, prompt), "llama2_chat"))
+    assert text == (
+        '<s>[INST] <<SYS>>\nBe brief.\nPassages: {"Green tea": "Green tea is tea."}\n<</SYS>>\n\n'
+        "Tea? [/INST] Daily. </s><s>[INST] Which? [/INST] Green. </s>"
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,3 +178,12 @@ def test_own_prompt_is_the_models(compose: Callable[..., Any]) -> None:
     assert compose("model=llama2_7b", name="prepare").prompt.template == "llama2_chat"
     assert compose("model=smollm2_135m", name="prepare").prompt.template == "chatml"
     assert compose("model=smollm2_135m", "prompt=llama2_chat", name="prepare").prompt.template == "llama2_chat"
+
+
+def test_prompt_paper_keeps_the_models_template(compose: Callable[..., Any]) -> None:
+    for model, template in (("llama2_7b", "llama2_chat"), ("smollm2_135m", "chatml")):
+        prompt = compose(f"model={model}", "prompt=paper", name="prepare").prompt
+        assert (prompt.layout, prompt.template) == ("paper", template)
+        assert "wizard" in prompt.system
+        assert "\n" not in prompt.system.strip()
+    assert compose("prompt=chatml", name="prepare").prompt.layout == "chat"

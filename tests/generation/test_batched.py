@@ -38,8 +38,8 @@ def prompts() -> list[list[int]]:
 
 @pytest.mark.parametrize("batch_size", [2, 3, 7, 100])
 def test_a_batch_replies_as_each_alone(tiny: Any, batch_size: int) -> None:
-    alone = [generate(tiny.model, tiny.tokenizer, [p], NEVER, 12, batch_size=1)[0] for p in prompts()]
-    together = generate(tiny.model, tiny.tokenizer, prompts(), NEVER, 12, batch_size)
+    alone = [generate(tiny.model, tiny.tokenizer, [p], NEVER, 12, batch_size=1)[0].text for p in prompts()]
+    together = [reply.text for reply in generate(tiny.model, tiny.tokenizer, prompts(), NEVER, 12, batch_size)]
     assert together == alone
     assert len(set(alone)) == len(alone)
 
@@ -53,12 +53,25 @@ def test_it_is_greedy_and_stops_at_the_end_token(tiny: Any) -> None:
     produced = ids[len(prompts()[1]) :]
     decode = tiny.tokenizer.decode
     (whole,) = generate(tiny.model, tiny.tokenizer, [prompts()[1]], NEVER, 12, 1)
-    assert whole == decode(produced, skip_special_tokens=True).strip()
+    assert whole.text == decode(produced, skip_special_tokens=True).strip()
     end = produced[5]
     first = produced.index(end)
     (ended,) = generate(tiny.model, tiny.tokenizer, [prompts()[1]], end, 12, 1)
-    assert ended == decode(produced[: first + 1], skip_special_tokens=True).strip()
-    assert len(ended) < len(whole)
+    assert ended.text == decode(produced[: first + 1], skip_special_tokens=True).strip()
+    assert len(ended.text) < len(whole.text)
+    assert (whole.tokens, ended.tokens) == (12, first + 1)
+
+
+def test_batches_are_handed_over_as_they_are_done(tiny: Any) -> None:
+    done: list[tuple[list[int], list[str]]] = []
+    replies = generate(
+        tiny.model, tiny.tokenizer, prompts(), NEVER, 4, 3,
+        on_batch=lambda places, made: done.append((places, [reply.text for reply in made])),
+    )  # fmt: skip
+    assert [len(places) for places, _ in done] == [3, 3, 1]
+    by_place = {place: text for places, texts in done for place, text in zip(places, texts, strict=True)}
+    assert [by_place[place] for place in range(len(LENGTHS))] == [reply.text for reply in replies]
+    assert all(reply.seconds > 0 for reply in replies)
 
 
 def test_padding_is_on_the_left_and_masked() -> None:

@@ -29,8 +29,9 @@ TINY = [
 
 
 def command(script: str, folder: Path, *overrides: str) -> list[str]:
-    tracked = [] if script == "prepare.py" else [f"tracking.uri=sqlite:///{folder}/mlflow.db"]
-    return [sys.executable, str(ROOT / script), *overrides, *tracked, f"hydra.run.dir={folder}/{time.time_ns()}"]
+    places = [f"tracking.uri=sqlite:///{folder}/mlflow.db", f"hydra.run.dir={folder}/{time.time_ns()}"]
+    cache = [] if any(o.startswith("cache_dir=") for o in overrides) else [f"cache_dir={folder}/cache"]
+    return [sys.executable, str(ROOT / script), *overrides, *places, *cache]
 
 
 def run(script: str, folder: Path, *overrides: str) -> str:
@@ -50,14 +51,6 @@ def runs(folder: Path) -> list[Run]:
 
 def adapter(one: Run) -> dict[str, torch.Tensor]:
     return load_file(Path(one.info.artifact_uri.removeprefix("file://")) / "adapter" / "adapter_model.safetensors")
-
-
-def test_prepare_prints_counts(tmp_path: Path) -> None:
-    shown = run("prepare.py", tmp_path, "model=tiny", "data=wow_mini", "data.max_length=4096")
-    counts = {row[0]: row[1:] for row in (re.findall(r"[\w,]+", line) for line in shown.splitlines()) if len(row) > 7}
-    for split in ("train", "valid_seen", "valid_unseen", "test_seen", "test_unseen"):
-        dialogues, turns, topics, wizard = (int(n.replace(",", "")) for n in counts[split][:4])
-        assert 0 < topics <= dialogues < wizard < turns
 
 
 @pytest.mark.slow
@@ -117,9 +110,9 @@ def test_two_processes_are_one_run_and_nearly_one_process(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_the_demo_learns_and_counts_versions(tmp_path: Path) -> None:
+def test_the_demo_learns_and_counts_versions(cache_dir: str, tmp_path: Path) -> None:
     for number in ("1", "2"):
-        shown = run("train.py", tmp_path, "experiment=demo", "trainer.progress_bar=false")
+        shown = run("train.py", tmp_path, "experiment=demo", "trainer.progress_bar=false", f"cache_dir={cache_dir}")
         assert re.search(rf"registered +wiki-llama version {number}, alias candidate", shown)
     for one in runs(tmp_path):
         found = one.data.metrics

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from wikillama import load_adapter
 from wikillama.config.paths import ROOT
@@ -27,6 +28,7 @@ TINY = (
 METRICS = {
     "train/loss", "train/tokens_per_s", "train/target_tokens", "val/loss", "val/ppl", "memory/peak_gb",
     "adapter/size_mb", "adapter/params", "runtime/init_s",
+    "data/train_cut_history", "data/train_cut_prompt", "data/valid_cut_history", "data/valid_cut_prompt",
     "wow_mini_seen/loss", "wow_mini_seen/ppl", "wow_mini_seen/f1", "wow_mini_seen/kf1", "wow_mini_seen/base/ppl",
 }  # fmt: skip
 
@@ -46,6 +48,7 @@ def run(script: str, overrides: str, folder: Path) -> Done:
     """A script of the checkout, run from another folder, with a store of its own."""
     command = [sys.executable, str(ROOT / script), *overrides.split(), f"tracking.uri={store(folder)}"]
     command += [f"hydra.run.dir={folder / 'out' / script}", f"hydra.sweep.dir={folder / 'sweep'}"]
+    command += [f"cache_dir={folder / 'cache'}"]
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
 
@@ -72,8 +75,16 @@ def client(trained: Done, folder: Path) -> MlflowClient:
 
 @pytest.fixture(scope="module")
 def run_id(client: MlflowClient) -> str:
-    (found,) = client.search_runs([client.get_experiment_by_name("wiki-llama").experiment_id])
+    (found,) = runs_of(client)
     return str(found.info.run_id)
+
+
+def runs_of(client: MlflowClient) -> list[Run]:
+    return list(client.search_runs([client.get_experiment_by_name("wiki-llama").experiment_id]))
+
+
+def artifact(client: MlflowClient, run_id: str, name: str) -> Path:
+    return Path(str(client.get_run(run_id).info.artifact_uri).removeprefix("file://")) / name
 
 
 def test_it_ends_with_its_table(trained: Done) -> None:
@@ -91,13 +102,35 @@ def test_mlflow_holds_the_run(client: MlflowClient, run_id: str) -> None:
     assert found.data.params["peft.r"] == "12"
     for tag in ("git_commit", "config_hash", "data_fingerprint", "base_model", "base_weights_hash", "hardware"):
         assert found.data.tags[f"wikillama.{tag}"]
-    artifacts = {a.path for place in (None, "adapter") for a in client.list_artifacts(run_id, place)}
+    artifacts = {a.path for place in (None, "adapter", "data") for a in client.list_artifacts(run_id, place)}
     assert {"config.yaml", "adapter/adapter_model.safetensors", "adapter/wikillama.json"} <= artifacts
+    assert "data/label_report.html" in artifacts
+
+
+def test_the_data_are_those_of_the_cache(client: MlflowClient, folder: Path, run_id: str) -> None:
+    found = client.get_run(run_id).data
+    (entry,) = (folder / "cache" / "prepared").glob("wow_mini-train-*/facts.json")
+    facts = json.loads(entry.read_bytes())
+    assert found.tags["wikillama.data_fingerprint"] == facts["fingerprint"]
+    assert facts["replies"] > 24  # of which this job takes but some
+    cut = [found.metrics[f"data/train_cut_{what}"] for what in ("history", "prompt")]
+    assert 0 < sum(cut) <= 24
+
+
+def test_the_label_report_is_there_before_anything_is_learnt(client: MlflowClient, run_id: str) -> None:
+    report = artifact(client, run_id, "data/label_report.html")
+    page = report.read_text(encoding="utf-8")
+    assert "what it learns: train" in page
+    assert page.count("<mark>") == 21
+    written = report.stat().st_mtime * 1000
+    for metric in ("wow_mini_seen/base/ppl", "train/loss"):
+        assert written < min(logged.timestamp for logged in client.get_metric_history(run_id, metric)) + 1
 
 
 def test_nothing_private_is_logged(client: MlflowClient, run_id: str) -> None:
     data = client.get_run(run_id).data
     said = json.dumps([data.params, {k: v for k, v in data.tags.items() if k.startswith("wikillama.")}])
+    said += artifact(client, run_id, "data/label_report.html").read_text(encoding="utf-8")
     assert str(Path.home()) + "/" not in said
     assert str(ROOT) not in said
 
@@ -119,9 +152,14 @@ def test_a_fresh_process_gives_the_same_logits(client: MlflowClient, folder: Pat
 def test_evaluate_scores_base_and_adapter(client: MlflowClient, folder: Path, run_id: str) -> None:
     systems = f"systems=[base,runs:/{run_id}/adapter]"
     small = "model=tiny quantization=nf4 data.limit_test=8 data.max_length=256 evaluation.max_new_tokens=4"
-    done = run("evaluate.py", f"{small} {systems} suite=wow_mini_unseen", folder)
+    done = run("evaluate.py", f"{small} {systems} suite=wow_mini_unseen evaluation.resamples=50", folder)
     assert done.returncode == 0, done.stderr
-    assert "wow_mini_unseen: 8 turns, gold knowledge" in done.stdout
+    assert "wow_mini_unseen, gold knowledge" in done.stdout
+    assert f"runs:/{run_id}/adapter: 8 turns" in done.stdout
+    (evaluated,) = (one for one in runs_of(client) if "systems" in one.data.params)
+    adapter = f"runs/{run_id}/adapter"
+    for system in ("base", adapter):
+        assert evaluated.data.metrics[f"wow_mini_unseen/{system}/ppl"] > 1
 
 
 def test_an_unknown_adapter_is_one_line(folder: Path) -> None:
@@ -131,7 +169,8 @@ def test_an_unknown_adapter_is_one_line(folder: Path) -> None:
 
 
 def test_a_sweep_goes_on_behind_a_bad_job(client: MlflowClient, folder: Path) -> None:
-    done = run("train.py", f"-m {TINY} tracking.register_as=null evaluation.base=false peft.r=0,2", folder)
+    packed = "packing=bestfit packing.length=512 trainer.batch_size=1"
+    done = run("train.py", f"-m {TINY} {packed} tracking.register_as=null evaluation.base=false peft.r=0,2", folder)
     assert done.returncode == 2
     assert "error: config: peft.r=0: input should be greater than 0" in done.stderr
     assert "4,096 parameters" in done.stdout

@@ -19,7 +19,7 @@ def test_a_model_out_of_reach_is_one_line_with_both_ways_out(tmp_path: Path) -> 
     """The job reads data first, whose tokenizer comes from the hub too."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "train.py"), "model=llama2_7b", "data=wow_mini", "tracking.register_as=null",
-         f"hydra.run.dir={tmp_path}"],
+         f"hydra.run.dir={tmp_path}", f"cache_dir={tmp_path / 'cache'}"],
         cwd=tmp_path, env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

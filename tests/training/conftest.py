@@ -1,6 +1,6 @@
 """Fits of a tiny model on the shipped dialogues, as train.py runs them, without the tracking around it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import CSVLogger
 from wikillama.config.schema import TrainConfig
 from wikillama.data.datamodule import WowDataModule
 from wikillama.data.encode import Encoded
+from wikillama.data.prepared import TokenizerSource
 from wikillama.jobs.console import quiet_libraries
 from wikillama.model.adapters import attach, trainable
 from wikillama.model.base import load_base
@@ -26,6 +27,14 @@ SMALL = [
     "trainer.validations_per_epoch=1", "trainer.log_every_n_steps=1", "trainer.accumulate_grad_batches=1",
     "optim.lr=0.003",
 ]  # fmt: skip
+
+
+class Examples(list[Encoded]):
+    """Examples that are made up, in the place of those from the cache."""
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(e.input_ids) for e in self]
 
 
 @dataclass
@@ -51,11 +60,13 @@ def small(compose: Callable[..., Any]) -> Callable[..., TrainConfig]:
 
 
 @pytest.fixture(scope="session")
-def data_of(byte_tokenizer: Any) -> Callable[[TrainConfig], WowDataModule]:
+def data_of(byte_source: TokenizerSource, cache_dir: str) -> Callable[[TrainConfig], WowDataModule]:
     """The data of a configuration, read."""
 
     def read(cfg: TrainConfig) -> WowDataModule:
-        data = WowDataModule(cfg.data, cfg.knowledge, cfg.prompt, byte_tokenizer, cfg.trainer, cfg.seed)
+        data = WowDataModule(
+            cfg.data, cfg.knowledge, cfg.prompt, cfg.packing, byte_source, cfg.trainer, cfg.seed, cache_dir
+        )
         data.setup()
         return data
 
@@ -67,12 +78,13 @@ def run_fit(data_of: Callable[[TrainConfig], WowDataModule], tmp_path: Path) -> 
     """`run_fit(cfg)`: a fit from a fresh model. `train` takes the place of the training examples."""
 
     def run(
-        cfg: TrainConfig, name: str = "fit", train: list[Encoded] | None = None, resume_from: Path | None = None
+        cfg: TrainConfig, name: str = "fit", train: Iterable[Encoded] | None = None, resume_from: Path | None = None
     ) -> Fitted:
         quiet_libraries()
         seed_everything(cfg.seed, workers=True, verbose=False)
         data = data_of(cfg)
-        data.train = data.train if train is None else train
+        if train is not None:
+            data.train = train if hasattr(train, "lengths") else Examples(train)  # type: ignore[assignment]
         base = load_base(cfg.model, cfg.quantization, CPU, torch.float32, cfg.cache_dir)
         model = attach(base.model, cfg.peft, base.id)
         before = {n: p.detach().clone() for n, p in trainable(model).items()}

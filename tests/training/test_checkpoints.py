@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from wikillama.data.encode import Encoded
+from wikillama.data.prepared import EncodedExamples
 from wikillama.errors import InputError
 from wikillama.training.fit import FitResult
 
@@ -17,18 +17,20 @@ class PowerCutError(Exception):
     pass
 
 
-class Failing(list[Encoded]):
+class Failing(EncodedExamples):
     """Examples of which only so many can be read."""
 
-    def __init__(self, examples: list[Encoded], readable: int) -> None:
-        super().__init__(examples)
-        self.left = readable
+    def __init__(self, examples: EncodedExamples, readable: int) -> None:
+        self.examples, self.left, self.lengths = examples, readable, examples.lengths
+
+    def __len__(self) -> int:
+        return len(self.examples)
 
     def __getitem__(self, place: Any) -> Any:
         self.left -= 1
         if self.left < 0:
             raise PowerCutError
-        return super().__getitem__(place)
+        return self.examples[place]
 
 
 def state(folder: Path, name: str = "last") -> dict[str, Any]:
@@ -53,8 +55,9 @@ def test_a_checkpoint_holds_no_base_weight(small: Callable[..., Any], run_fit: C
         ["peft=qlora", "trainer.accumulate_grad_batches=3", "trainer.validations_per_epoch=3"],
         ["peft=lora", "trainer.gradient_checkpointing=true", "trainer.patience=50"],
         ["peft=none", "optim.lr=0.001", "trainer.validations_per_epoch=2"],
+        ["peft=lora", "packing=bestfit", "packing.length=256"],
     ],
-    ids=["qlora", "windows", "gradient checkpointing", "all weights"],
+    ids=["qlora", "windows", "gradient checkpointing", "all weights", "packed"],
 )
 @pytest.mark.parametrize("batches", [8, 13])
 def test_resumed_equals_uninterrupted(

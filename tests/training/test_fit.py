@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from wikillama.evaluation.likelihood import likelihood
+from wikillama.data.batching import Collator
+from wikillama.model.loss import reply_loss
 
 
 def same(one: Any, other: Any) -> bool:
@@ -14,7 +15,9 @@ def same(one: Any, other: Any) -> bool:
 
 
 def valid_loss(fitted: Any, cfg: Any, data_of: Callable[..., Any]) -> float:
-    return likelihood(fitted.model, data_of(cfg).valid, pad_id=0, batch_size=16).loss
+    with torch.no_grad():
+        loss, tokens = reply_loss(fitted.model, Collator(pad_id=0)(list(data_of(cfg).valid)))
+    return float(loss / tokens)
 
 
 def test_it_learns(small: Callable[..., Any], run_fit: Callable[..., Any]) -> None:

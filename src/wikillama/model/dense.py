@@ -39,11 +39,12 @@ def dense_weights(model: nn.Module) -> Iterator[None]:
 
 
 def _dtype(layer: bnb.nn.Linear4bit) -> torch.dtype:
-    return layer.compute_dtype or _packing(layer).dtype
+    dtype: torch.dtype = layer.compute_dtype or _packing(layer).dtype
+    return dtype
 
 
 def _packing(layer: bnb.nn.Linear4bit) -> bnb.functional.QuantState:
-    return layer.weight.quant_state  # type: ignore[attr-defined]
+    return layer.weight.quant_state  # type: ignore[attr-defined,no-any-return]
 
 
 def _dense(layer: bnb.nn.Linear4bit) -> nn.Linear:
