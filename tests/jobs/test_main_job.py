@@ -157,7 +157,7 @@ def test_evaluate_scores_base_and_adapter(client: MlflowClient, folder: Path, ru
     assert "wow_mini_unseen, gold knowledge" in done.stdout
     assert f"runs:/{run_id}/adapter: 8 turns" in done.stdout
     (evaluated,) = (one for one in runs_of(client) if "systems" in one.data.params)
-    adapter = f"runs/{run_id}/adapter"
+    adapter = f"runs{run_id}/adapter"  # as a part of a metric's name
     for system in ("base", adapter):
         assert evaluated.data.metrics[f"wow_mini_unseen/{system}/ppl"] > 1
 

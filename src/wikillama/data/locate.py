@@ -4,7 +4,8 @@ import hashlib
 from pathlib import Path
 
 from wikillama.config.schema import DataConfig
-from wikillama.data.archive import Progress, download, extract, verify
+from wikillama.data.archive import extract
+from wikillama.data.download import Progress, download, verify
 from wikillama.data.hashing import remembered_sha256
 from wikillama.data.wow import SPLIT_FILES, TOPIC_SPLITS
 
