@@ -13,7 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 from wikillama.errors import InputError
 from wikillama.evaluation.matrices import Matrix, topic_by_label
 from wikillama.evaluation.pairwise import Pair, TopicChange, compare_pairs
-from wikillama.evaluation.raters import NAN, Annotators, JudgeCheck, check_judge, compare_annotators
+from wikillama.evaluation.raters import NAN, PEOPLE, Annotators, JudgeCheck, check_judge, compare_annotators
 from wikillama.evaluation.resampling import Estimate
 from wikillama.evaluation.results import Evaluation, SystemResult
 from wikillama.evaluation.statistics import (
@@ -79,8 +79,10 @@ class KnowledgeEffect:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All that is computed. `human_pairs` are as `pairs`, by people's labels where both systems have some."""
+    """All that is computed. `human_pairs` are as `pairs`, by people's labels where both systems have some; these and
+    `judge` are empty where the labels themselves are people's (`by_people`)."""
 
+    by_people: bool
     systems: tuple[Judged, ...]
     pairs: tuple[Pair, ...]
     human_pairs: tuple[Pair, ...]
@@ -94,18 +96,22 @@ class Comparison:
 def compare(evaluation: Evaluation) -> Comparison:
     """Compare the systems of an evaluation, every two of them, those with the first system before the others.
 
-    Raises InputError for no system, two of one name, or systems whose answers are to different questions.
+    A pair is compared on the questions that both answer. Raises InputError for no system, two of one name, or one that
+    answers a question twice.
     """
     _check(evaluation.systems)
     answered = [system for system in evaluation.systems if system.answers]
     topics = _in_order({answer.id: answer.topic for system in answered for answer in system.answers})
     labels = {system.name: system.labels for system in answered}
+    by_people = (evaluation.judge or "").startswith(PEOPLE)
     human = {name: {i: x for i, x in evaluation.human.get(name, {}).items() if i in labels[name]} for name in labels}
+    beside = {} if by_people else {name: given for name, given in human.items() if given}
     return Comparison(
+        by_people=by_people,
         systems=tuple(_judged(system, topics) for system in answered),
         pairs=compare_pairs(labels, topics),
-        human_pairs=compare_pairs({name: given for name, given in human.items() if given}, topics),
-        judge=check_judge(evaluation),
+        human_pairs=compare_pairs(beside, topics),
+        judge=() if by_people else check_judge(evaluation),
         annotators=compare_annotators(evaluation.annotators),
         knowledge=tuple(filter(None, map(_knowledge_effect, evaluation.systems))),
         reported=tuple(map(_reported, REPORTED)),
@@ -117,15 +123,9 @@ def _check(systems: Sequence[SystemResult]) -> None:
     names = [system.name for system in systems]
     if not names or len(set(names)) < len(names):
         raise InputError(f"report of systems {names}: give one or more, each with a name of its own")
-    answered = [system for system in systems if system.answers]
-    for system in answered:
+    for system in systems:
         if len(system.labels) < len(system.answers):
             raise InputError(f"answers of {system.name}: a question is answered twice; keep one answer a question")
-        if differing := sorted(system.labels.keys() ^ answered[0].labels.keys()):
-            raise InputError(
-                f"answers of {answered[0].name} and {system.name} are to different questions: only one of them "
-                f"answers {differing[0]!r}; compare systems on the same questions"
-            )
 
 
 def _in_order(topics: Mapping[str, str]) -> dict[str, str]:
@@ -135,7 +135,8 @@ def _in_order(topics: Mapping[str, str]) -> dict[str, str]:
 
 
 def _judged(system: SystemResult, topics: Mapping[str, str]) -> Judged:
-    table = topic_by_label(system.labels, topics, system.name)
+    labels = system.labels
+    table = topic_by_label(labels, {item: topic for item, topic in topics.items() if item in labels}, system.name)
     rows = zip(table.row_names, table.counts, strict=True)
     by_topic = tuple(TopicCount(topic, row[0], wilson(row[0], sum(row))) for topic, row in rows)
     return Judged(system.name, False, *system.counts, *_accuracies(*system.counts), by_topic, table)

@@ -69,8 +69,8 @@ def topic_bars(systems: Sequence[Judged], reported: Sequence[Judged] = (), width
     """Correct answers by topic, a bar a system with Wilson's interval; systems that the study reports are hatched on
     white. In counts where every topic has as many questions, else in per cent. Narrow figures lie on their side."""
     shown = [*systems, *reported]
-    sizes = {topic.topic: topic.share.n for system in systems for topic in system.topics}
-    topics = list(sizes)
+    sizes = {topic.topic: topic.share.n for system in reversed(systems) for topic in system.topics}
+    topics = list(dict.fromkeys(topic.topic for system in systems for topic in system.topics))
     each = {topic.share.n for system in shown for topic in system.topics}
     unit, what = (min(each), f"correct answers of {min(each)}") if len(each) == 1 else (100, "correct answers, %")
     upright = width > 5

@@ -11,6 +11,7 @@ from wikillama.evaluation.results import Evaluation
 from wikillama.evaluation.statistics import krippendorff_alpha, rogan_gladen, wilson
 
 NAN = float("nan")
+PEOPLE = "people"  # how the name of a judge begins whose labels are people's own
 
 
 @dataclass(frozen=True, slots=True)

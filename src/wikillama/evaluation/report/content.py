@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wikillama.evaluation.comparison import Comparison
+from wikillama.evaluation.comparison import Comparison, Judged, TopicCount
 from wikillama.evaluation.corpus_metrics import signature
 from wikillama.evaluation.pairwise import Pair
 from wikillama.evaluation.report.headline import headline, knowledge
@@ -51,6 +51,7 @@ def content(evaluation: Evaluation, comparison: Comparison) -> dict[str, Any]:
         "headline": headline(evaluation, comparison),
         "knowledge": knowledge(evaluation),
         "lists": tuple(_lists(pair, evaluation) for pair in comparison.pairs),
+        "topics": _topic_rows(comparison.systems),
         "measured": measured,
         "metrics": metric_rows(measured),
         "signature": signature() if any("bleu4" in system.metrics for system in measured) else None,
@@ -75,6 +76,13 @@ def _lists(pair: Pair, evaluation: Evaluation) -> PairLists:
     )
     won, lost = (tuple(Example(first[i], second[i]) for i in ids[:EXAMPLES]) for ids in (table.gained, table.lost))
     return PairLists(cells, won, lost)
+
+
+def _topic_rows(systems: Sequence[Judged]) -> list[tuple[str, list[TopicCount | None]]]:
+    """Counts of each topic by system; None where a system answers nothing of it."""
+    counts = [{topic.topic: topic for topic in system.topics} for system in systems]
+    topics = dict.fromkeys(topic for of_system in counts for topic in of_system)
+    return [(topic, [of_system.get(topic) for of_system in counts]) for topic in topics]
 
 
 def _reasons(systems: Sequence[SystemResult]) -> list[tuple[str, list[int]]]:
@@ -120,7 +128,7 @@ def _limits(evaluation: Evaluation, comparison: Comparison) -> list[str]:
                 "capital” for Paris), a demonym (“Japanese” for Japan), a misspelt name. It can call correct: a false "
                 "statement about the right answer. Its labels sort answers for people, whose labels count."
             )
-        else:
+        elif not comparison.by_people:
             said.append("An automatic judge errs; how often, only people's labels of the same answers tell.")
         said.append(
             "Intervals and tests are over questions: they say how much other questions of this kind would change the "

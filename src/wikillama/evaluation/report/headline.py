@@ -22,12 +22,12 @@ def headline(evaluation: Evaluation, comparison: Comparison) -> list[str]:
     the labels, and what the metrics over dialogues say."""
     said = []
     if systems := comparison.systems:
-        figures = [f"{system.name} {system.correct} ({with_interval(system.strict)})" for system in systems]
-        asked = f"{count(systems[0].strict.n, 'question')} with {knowledge(evaluation)}"
+        figures = [f"{s.name} {s.correct} of {s.strict.n} ({with_interval(s.strict)})" for s in systems]
         judge = evaluation.judge or "a judge without a name"
-        answered = f"Correct answers to {asked}: {', '.join(figures)}, judged by {judge}."
+        answered = f"Correct answers with {knowledge(evaluation)}: {', '.join(figures)}, judged by {judge}."
         said.append(" ".join([answered, *_differences(comparison.pairs)]))
-        said.append(_people(comparison))
+        if not comparison.by_people:
+            said.append(_people(comparison))
     if turns := _turns(evaluation, comparison):
         said.append(turns)
     return said

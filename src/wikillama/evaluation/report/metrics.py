@@ -9,6 +9,7 @@ from wikillama.evaluation.wording import NOTHING, decimals, with_interval
 
 # key, name, what it is; in the order of the table
 METRICS = {
+    "loss": ("loss", "of human replies, nats a token; lower is better"),
     "ppl": ("perplexity", "of human replies, per token: comparable under one tokenizer only; lower is better"),
     "bits_per_byte": ("bits per byte", "of human replies: comparable across tokenizers; lower is better"),
     "f1": ("F1", "words shared with the human reply"),
@@ -29,8 +30,10 @@ METRICS = {
     "mean_words": ("words a reply", ""),
     "relevance_history": ("relevance to the talk", "share of the reply's content words that the dialogue so far has"),
     "relevance_knowledge": ("relevance to the knowledge", "share of its content words that the knowledge has"),
+    "cosine_history": ("nearness to the talk", "cosine of sentence embeddings: meaning, not truth"),
+    "cosine_knowledge": ("nearness to the knowledge", "cosine of sentence embeddings: meaning, not truth"),
 }
-_DIGITS = {"ppl": 2, "bits_per_byte": 3, "bleu4": 2, "mean_words": 1}  # others are shares
+_DIGITS = {"ppl": 2, "loss": 3, "bits_per_byte": 3, "bleu4": 2, "mean_words": 1}  # others are shares
 
 
 @dataclass(frozen=True, slots=True)

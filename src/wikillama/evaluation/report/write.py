@@ -31,7 +31,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
     """Write report.html, report.md, results.json and the figures; gives the path of the page.
 
     The page needs nothing beside it: figures are inside, there are no scripts, and what models wrote is escaped.
-    Raises InputError for no system, two of one name, or systems whose answers are to different questions.
+    Raises InputError for no system, two of one name, or one that answers a question twice.
     """
     comparison = compare(evaluation)
     folder.mkdir(parents=True, exist_ok=True)
