@@ -196,7 +196,8 @@ class TrainerConfig(Section):
 class EvaluationConfig(Section):
     """How systems are asked and scored."""
 
-    batch_size: PositiveInt = 16
+    batch_size: PositiveInt = 64  # examples asked together at most
+    batch_tokens: PositiveInt = 16_384  # and tokens, padding and replies included
     max_new_tokens: PositiveInt = 48
     base: bool = True  # train.py: score the base beside the tuned model
     questions: PositiveInt | None = None  # train.py: ask so many of the 200 questions, too; null: none

@@ -84,6 +84,20 @@ def sequence_numbers(batch: Batch) -> Tensor:
     return numbers.cumsum(0)[:-1].view(ids.shape)
 
 
+def batches_within(lengths: Sequence[int], batch_size: int, batch_tokens: int) -> list[list[int]]:
+    """Places in batches, longest first: at most `batch_size` each, and `batch_tokens` tokens with padding.
+
+    A single example that is longer than that is a batch of its own.
+    """
+    batches: list[list[int]] = []
+    for place in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        last = batches[-1] if batches else []
+        if not last or len(last) == batch_size or (len(last) + 1) * lengths[last[0]] > batch_tokens:
+            batches.append([])
+        batches[-1].append(place)
+    return batches
+
+
 class LengthGroupedBatches(Sampler[list[int]]):
     """Batches of indices: shuffled, sorted by length within pools of `_POOL` batches, and shuffled as batches.
 

@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Sequence
 
+from wikillama.config.schema import EvaluationConfig
 from wikillama.data.dialogue import Example
 from wikillama.data.encode import encode_all, end_token_id
 from wikillama.evaluation.memory import key_of
@@ -17,15 +18,14 @@ _TIMED = 3  # prompts that are timed one at a time
 def answers(
     system: System,
     examples: Sequence[Example],
-    max_new_tokens: int,
-    batch_size: int,
+    evaluation: EvaluationConfig,
     progress: str | None = None,
 ) -> list[Generated]:
     """The system's greedy reply to each example, in order; only what was never asked is asked.
 
     A batch is remembered as soon as it is done, so that an interrupted evaluation goes on where it was.
     """
-    end = end_token_id(system.prompt, system.tokenizer)
+    end, max_new_tokens = end_token_id(system.prompt, system.tokenizer), evaluation.max_new_tokens
     room = system.max_length - max_new_tokens
     prompts = [e.input_ids for e in encode_all(examples, system.prompt, system.tokenizer, room, reply=False)]
     keys = [key_of("greedy", prompt, max_new_tokens, end) for prompt in prompts]
@@ -40,7 +40,8 @@ def answers(
     if new:
         asked = [prompts[place] for place in new]
         with system.awake() as model:
-            generate(model, system.tokenizer, asked, end, max_new_tokens, batch_size, progress, on_batch=remember)
+            size, tokens = evaluation.batch_size, evaluation.batch_tokens
+            generate(model, system.tokenizer, asked, end, max_new_tokens, size, tokens, progress, on_batch=remember)
     known = [system.memory.get(key) for key in keys]
     return [Generated(**record) for record in known if record is not None]
 

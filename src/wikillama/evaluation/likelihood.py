@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from wikillama.data.batching import Collator
+from wikillama.config.schema import EvaluationConfig
+from wikillama.data.batching import Collator, batches_within
 from wikillama.data.encode import Encoded
 from wikillama.evaluation.memory import key_of
 from wikillama.evaluation.resampling import Estimate, cluster_sums, percentile_interval, resampled_sums
@@ -24,30 +25,26 @@ class Likelihood:
 
 
 def likelihoods(
-    system: System, encoded: Sequence[Encoded], batch_size: int, progress: str | None = None
+    system: System, encoded: Sequence[Encoded], evaluation: EvaluationConfig, progress: str | None = None
 ) -> list[Likelihood]:
     """The likelihood of each example's reply, in order; what the system has been asked before is remembered."""
     keys = [key_of("nll", e.input_ids, e.prompt_length) for e in encoded]
-    new = sorted(
-        (i for i, key in enumerate(keys) if system.memory.get(key) is None), key=lambda i: -_length(encoded[i])
-    )
+    new = [place for place, key in enumerate(keys) if system.memory.get(key) is None]
+    lengths = [len(encoded[place].input_ids) for place in new]
     pad = system.tokenizer.pad_token_id
     assert isinstance(pad, int)
     collate = Collator(pad)
-    batches = [new[start : start + batch_size] for start in range(0, len(new), batch_size)]
+    batches = batches_within(lengths, evaluation.batch_size, evaluation.batch_tokens)
     if new:
         with torch.inference_mode(), system.awake() as model:
-            for places in track(batches, description=progress or "", transient=True, disable=progress is None):
+            for batch_places in track(batches, description=progress or "", transient=True, disable=progress is None):
+                places = [new[i] for i in batch_places]
                 batch = {name: t.to(model.device) for name, t in collate([encoded[i] for i in places]).items()}
                 losses, counts = reply_losses(model, batch)
                 rows = zip(places, losses.tolist(), counts.tolist(), strict=True)
                 system.memory.put((keys[i], {"nll": loss, "tokens": n}) for i, loss, n in rows)
     known = [system.memory.get(key) for key in keys]
     return [Likelihood(record["nll"], record["tokens"]) for record in known if record is not None]
-
-
-def _length(encoded: Encoded) -> int:
-    return len(encoded.input_ids)
 
 
 def ratio(

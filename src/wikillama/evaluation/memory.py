@@ -27,7 +27,7 @@ class Memory:
                 try:
                     record = json.loads(line)
                     self._records[record.pop("key")] = record
-                except (ValueError, KeyError, AttributeError):
+                except (ValueError, KeyError, AttributeError, TypeError):
                     continue
 
     def get(self, key: str) -> dict[str, Any] | None:

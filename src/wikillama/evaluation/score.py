@@ -61,7 +61,7 @@ def score(
 ) -> tuple[Scores, list[Prediction]]:
     """Loss and perplexity of the human replies, and overlap of the system's own greedy replies with them."""
     encoded = encode_all(examples, system.prompt, system.tokenizer, system.max_length)
-    likely = likelihoods(system, encoded, evaluation.batch_size, progress and f"{progress}: loss")
+    likely = likelihoods(system, encoded, evaluation, progress and f"{progress}: loss")
     predictions = predict(system, examples, evaluation, progress)
     clusters = [example.dialogue_id for example in examples]
     nll, tokens = [x.nll for x in likely], [float(x.tokens) for x in likely]
@@ -95,9 +95,7 @@ def predict(
     system: System, examples: Sequence[Example], evaluation: EvaluationConfig, progress: str | None = None
 ) -> list[Prediction]:
     """The system's reply to each turn, with its overlap with reference and gold knowledge."""
-    replies = answers(
-        system, examples, evaluation.max_new_tokens, evaluation.batch_size, progress and f"{progress}: replies"
-    )
+    replies = answers(system, examples, evaluation, progress and f"{progress}: replies")
     return [_prediction(example, reply.text) for example, reply in zip(examples, replies, strict=True)]
 
 

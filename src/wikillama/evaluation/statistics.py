@@ -128,7 +128,7 @@ def independence(table: ArrayLike) -> ChiSquare:
 
 
 def holm(pvalues: Sequence[float]) -> tuple[float, ...]:
-    """p-values corrected for being many (Holm 1979), in the order given: the smallest times n, the next times n - 1, ...
+    """p-values corrected for being many (Holm 1979), in the order given: smallest times n, next times n - 1, ...
 
     Never decreasing, and 1 at most. statsmodels' `multipletests` gives the same, and collects all garbage at each call,
     which takes half a second in a process that has loaded torch.

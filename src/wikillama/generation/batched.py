@@ -9,7 +9,10 @@ from rich.progress import Progress
 from torch import Tensor, full, inference_mode, int64, long, tensor, zeros
 from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
+from wikillama.data.batching import batches_within
+
 Prompt = list[int]
+BATCH_TOKENS = 16_384  # keys and values of a 7B model for so many tokens take 8.6 GB in 16 bit
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,25 +31,24 @@ def generate(
     end_id: int,
     max_new_tokens: int,
     batch_size: int,
+    batch_tokens: int = BATCH_TOKENS,
     progress: str | None = None,
     on_batch: Callable[[list[int], list[Generated]], None] | None = None,
 ) -> list[Generated]:
     """The greedy reply to each prompt (a list of token ids), in order.
 
-    Prompts are batched by length and padded on the left under an attention mask, so that a reply does not depend on
-    what else is in its batch beyond floating-point rounding. `on_batch` is given the places and replies of a batch as
-    soon as it is done.
+    Prompts are batched by length, at most `batch_size` and `batch_tokens` (replies included), and padded on the
+    left under an attention mask, so that a reply does not depend on what else is in its batch beyond floating-point
+    rounding. `on_batch` is given the places and replies of a batch as soon as it is done.
     """
     config = GenerationConfig(
         do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=end_id, pad_token_id=tokenizer.pad_token_id
     )
-    order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     replies: list[Generated | None] = [None] * len(prompts)
     model.eval()
     with inference_mode(), Progress(transient=True, disable=progress is None) as bar:
         task = bar.add_task(progress or "", total=len(prompts))
-        for start in range(0, len(order), batch_size):
-            places = order[start : start + batch_size]
+        for places in batches_within([len(p) + max_new_tokens for p in prompts], batch_size, batch_tokens):
             ids, mask = _left_padded([prompts[i] for i in places], config.pad_token_id)
             began = time.perf_counter()
             produced = model.generate(  # type: ignore[misc]  # transformers types self as a protocol that Llama misses

@@ -19,7 +19,7 @@ def ask(system: System, knowledge: KnowledgeConfig, evaluation: EvaluationConfig
     """The system's judged answers to `evaluation.questions` of the 200, with the knowledge that held-out turns see."""
     questions = stratified(load_questions(), evaluation.questions)
     examples = as_examples(questions, knowledge.for_split("test_seen"))
-    made = answers(system, examples, evaluation.max_new_tokens, evaluation.batch_size, bar(f"{system.name}: questions"))
+    made = answers(system, examples, evaluation, bar(f"{system.name}: questions"))
     return judged(questions, examples, [reply.text for reply in made], LexicalJudge())
 
 

@@ -121,7 +121,7 @@ def _result(cfg: EvaluateConfig, system: System, suite: _Suite, run: TrackedRun)
 
 def _ask(cfg: EvaluateConfig, system: System, suite: _Suite) -> SystemResult:
     evaluation = cfg.evaluation
-    made = answers(system, suite.examples, evaluation.max_new_tokens, evaluation.batch_size, bar(system.name))
+    made = answers(system, suite.examples, evaluation, bar(system.name))
     judge = answer_judge(cfg.judge, _under_test(cfg))
     found = judged(suite.questions, suite.examples, [reply.text for reply in made], judge)
     return SystemResult(
