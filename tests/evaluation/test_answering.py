@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from wikillama.config.schema import EvaluationConfig
 from wikillama.data.dialogue import Example
 from wikillama.data.encode import encode, end_token_id
 from wikillama.evaluation.answering import answers, costs
@@ -21,8 +22,12 @@ def questions(count: int) -> list[Example]:
     return [Example(str(n), str(n), (("apprentice", f"{n}? " * (1 + n * 7 % 5)),), "Yes.") for n in range(count)]
 
 
-def texts(system: System, examples: Sequence[Example], tokens: int = TOKENS, batch_size: int = 3) -> list[str]:
-    return [reply.text for reply in answers(system, examples, tokens, batch_size)]
+def evaluation(size: int = 3, new: int = TOKENS, tokens: int = 100_000) -> EvaluationConfig:
+    return EvaluationConfig(batch_size=size, batch_tokens=tokens, max_new_tokens=new)
+
+
+def texts(system: System, examples: Sequence[Example], **batches: int) -> list[str]:
+    return [reply.text for reply in answers(system, examples, evaluation(**batches))]
 
 
 def test_replies_are_in_the_order_of_the_questions(system: Build, tiny_base: Any, tiny_prompt: Any) -> None:
@@ -31,20 +36,28 @@ def test_replies_are_in_the_order_of_the_questions(system: Build, tiny_base: Any
     for question in questions(7):
         ids = encode(question, tiny_prompt, tiny_base.tokenizer, 512 - TOKENS, reply=False).input_ids
         alone += generate(tiny_base.model, tiny_base.tokenizer, [ids], end, TOKENS, batch_size=1)
-    made = answers(system(), questions(7), TOKENS, batch_size=3)
+    made = answers(system(), questions(7), evaluation())
     assert [(reply.text, reply.tokens) for reply in made] == [(reply.text, reply.tokens) for reply in alone]
     assert len({reply.text for reply in made}) == 7
 
 
 def test_what_is_remembered_is_not_asked(system: Build, asked: list[int], refuse: Any) -> None:
-    first = answers(system(), questions(7), TOKENS, batch_size=3)
+    first = answers(system(), questions(7), evaluation())
     assert asked == [3, 3, 1]
-    again = answers(system(load=refuse), questions(7), TOKENS, batch_size=2)
+    again = answers(system(load=refuse), questions(7), evaluation(2))
     assert [reply.text for reply in again] == [reply.text for reply in first]
     assert [reply.tokens for reply in again] == [reply.tokens for reply in first]
     assert [reply.seconds for reply in again] == pytest.approx([reply.seconds for reply in first], abs=1e-4)
     assert texts(system(load=refuse), questions(7)[::-1]) == [reply.text for reply in first][::-1]
     assert asked == [3, 3, 1]
+
+
+def test_a_batch_is_no_larger_than_the_memory_allows(system: Build, asked: list[int]) -> None:
+    whole = texts(system(), questions(7))
+    asked.clear()
+    assert texts(system("another"), questions(7), size=7, tokens=600) == whole
+    assert sum(asked) == 7
+    assert max(asked) == 600 // 150  # tokens of a prompt with its reply, or a few less
 
 
 def test_only_the_new_is_asked(system: Build, asked: list[int]) -> None:
@@ -62,7 +75,7 @@ def test_whatever_changes_a_reply_is_asked_anew(system: Build, tiny_prompt: Any,
     texts(system(), questions(3))
     asked.clear()
     if what == "decoding":
-        assert {len(text) for text in texts(system(), questions(3), tokens=TOKENS - 2)} == {TOKENS - 2}
+        assert {len(text) for text in texts(system(), questions(3), new=TOKENS - 2)} == {TOKENS - 2}
     elif what == "prompt":
         texts(system(prompt=tiny_prompt.model_copy(update={"system": "Be brief."})), questions(3))
     elif what == "system":
@@ -96,7 +109,9 @@ def test_an_interrupted_evaluation_goes_on(
 def test_a_fourth_system_does_not_repeat_the_first_three(system: Build, asked: list[int], refuse: Any) -> None:
     three = {name: texts(system(name), questions(3)) for name in ("one", "two", "three")}
     assert asked == [3, 3, 3]
-    four = {name: texts(system(name, load=None if name == "four" else refuse), questions(3)) for name in (*three, "four")}
+    four = {
+        name: texts(system(name, load=None if name == "four" else refuse), questions(3)) for name in (*three, "four")
+    }
     assert asked == [3, 3, 3, 3]
     assert {name: four[name] for name in three} == three
 

@@ -36,7 +36,12 @@ def test_all_questions_stay_as_they_are() -> None:
 
 
 def test_a_few_questions_are_spread_over_their_topic() -> None:
-    assert [q.id for q in stratified(SHIPPED, 40) if q.topic == "cars"] == ["cars-001", "cars-006", "cars-011", "cars-016"]
+    assert [q.id for q in stratified(SHIPPED, 40) if q.topic == "cars"] == [
+        "cars-001",
+        "cars-006",
+        "cars-011",
+        "cars-016",
+    ]
 
 
 def test_a_question_opens_a_conversation() -> None:
@@ -75,12 +80,6 @@ def test_retrieved_shows_the_best_of_the_passage() -> None:
     found = sum(one[question.id][0] in question.gold for question in answerable) / len(answerable)
     first = sum(question.knowledge[0].gold for question in answerable) / len(answerable)
     assert found > 0.6 > first + 0.1  # ranked against the question, not in the order of the passage
-
-
-def test_retrieved_is_ranked_against_the_question() -> None:
-    (best, second) = shown("retrieved", 2)["cars-001"]
-    assert best.startswith("A silver Aston Martin DB5")  # silver, Aston, Martin, DB5
-    assert second.startswith("The comic spy Austin Powers")  # spy
 
 
 def test_shuffled_shows_what_answers_a_question_of_another_topic() -> None:

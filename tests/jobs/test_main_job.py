@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(folder: Path) -> Done:
+def swept(pool: ThreadPoolExecutor, tmp_path_factory: pytest.TempPathFactory) -> Future[Done]:
+    """A sweep over packed rows, of which the first job cannot be."""
+    packed = "packing=bestfit packing.length=512 trainer.batch_size=1"
+    overrides = f"-m {TINY} {packed} tracking.register_as=null evaluation.base=false peft.r=0,2"
+    return pool.submit(run, "train.py", overrides, tmp_path_factory.mktemp("sweep"))
+
+
+@pytest.fixture(scope="module")
+def trained(swept: Future[Done], folder: Path) -> Done:
     return run("train.py", f"{TINY} tracking.register_as=null tracking.run_name=first", folder)
 
 
@@ -85,6 +94,14 @@ def runs_of(client: MlflowClient) -> list[Run]:
 
 def artifact(client: MlflowClient, run_id: str, name: str) -> Path:
     return Path(str(client.get_run(run_id).info.artifact_uri).removeprefix("file://")) / name
+
+
+@pytest.fixture(scope="module")
+def evaluated(pool: ThreadPoolExecutor, folder: Path, run_id: str) -> Future[Done]:
+    systems = f"systems=[base,runs:/{run_id}/adapter]"
+    small = "model=tiny quantization=nf4 data.limit_test=8 data.max_length=256 evaluation.max_new_tokens=4"
+    overrides = f"{small} {systems} suite=wow_mini_unseen evaluation.resamples=50"
+    return pool.submit(run, "evaluate.py", overrides, folder)
 
 
 def test_it_ends_with_its_table(trained: Done) -> None:
@@ -135,7 +152,9 @@ def test_nothing_private_is_logged(client: MlflowClient, run_id: str) -> None:
     assert str(ROOT) not in said
 
 
-def test_a_fresh_process_gives_the_same_logits(client: MlflowClient, folder: Path, run_id: str, tmp_path: Path) -> None:
+def test_a_fresh_process_gives_the_same_logits(
+    client: MlflowClient, folder: Path, run_id: str, evaluated: Future[Done], tmp_path: Path
+) -> None:
     uri, ids, out = f"runs:/{run_id}/adapter", tmp_path / "ids.pt", tmp_path / "logits.pt"
     torch.set_num_threads(1)
     here = load_adapter(uri, tracking_uri=store(folder), accelerator="cpu")
@@ -149,17 +168,15 @@ def test_a_fresh_process_gives_the_same_logits(client: MlflowClient, folder: Pat
     assert isinstance(here.reply(["Do you know the Ford Mustang?"], ["It is a car."]), str)
 
 
-def test_evaluate_scores_base_and_adapter(client: MlflowClient, folder: Path, run_id: str) -> None:
-    systems = f"systems=[base,runs:/{run_id}/adapter]"
-    small = "model=tiny quantization=nf4 data.limit_test=8 data.max_length=256 evaluation.max_new_tokens=4"
-    done = run("evaluate.py", f"{small} {systems} suite=wow_mini_unseen evaluation.resamples=50", folder)
+def test_evaluate_scores_base_and_adapter(client: MlflowClient, run_id: str, evaluated: Future[Done]) -> None:
+    done = evaluated.result()
     assert done.returncode == 0, done.stderr
     assert "wow_mini_unseen, gold knowledge" in done.stdout
     assert f"runs:/{run_id}/adapter: 8 turns" in done.stdout
-    (evaluated,) = (one for one in runs_of(client) if "systems" in one.data.params)
+    (found,) = (one for one in runs_of(client) if "systems" in one.data.params)
     adapter = f"runs{run_id}/adapter"  # as a part of a metric's name
     for system in ("base", adapter):
-        assert evaluated.data.metrics[f"wow_mini_unseen/{system}/ppl"] > 1
+        assert found.data.metrics[f"wow_mini_unseen/{system}/ppl"] > 1
 
 
 def test_an_unknown_adapter_is_one_line(folder: Path) -> None:
@@ -168,9 +185,8 @@ def test_an_unknown_adapter_is_one_line(folder: Path) -> None:
             adapter_folder(uri, store(folder))
 
 
-def test_a_sweep_goes_on_behind_a_bad_job(client: MlflowClient, folder: Path) -> None:
-    packed = "packing=bestfit packing.length=512 trainer.batch_size=1"
-    done = run("train.py", f"-m {TINY} {packed} tracking.register_as=null evaluation.base=false peft.r=0,2", folder)
+def test_a_sweep_goes_on_behind_a_bad_job(swept: Future[Done]) -> None:
+    done = swept.result()
     assert done.returncode == 2
     assert "error: config: peft.r=0: input should be greater than 0" in done.stderr
     assert "4,096 parameters" in done.stdout

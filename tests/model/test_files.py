@@ -15,10 +15,12 @@ from wikillama.model.base import load_tokenizer_only
 from wikillama.model.files import model_folder, weights_sha256
 
 
-def test_a_model_out_of_reach_is_one_line_with_both_ways_out(tmp_path: Path) -> None:
-    """The job reads data first, whose tokenizer comes from the hub too."""
+@pytest.mark.parametrize("script", ["prepare.py", pytest.param("train.py", marks=pytest.mark.slow)])
+def test_a_model_out_of_reach_is_one_line_with_both_ways_out(tmp_path: Path, script: str) -> None:
+    """Jobs read data first, whose tokenizer comes from the hub too."""
+    unregistered = ["tracking.register_as=null"] if script == "train.py" else []
     done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), "model=llama2_7b", "data=wow_mini", "tracking.register_as=null",
+        [sys.executable, str(ROOT / script), "model=llama2_7b", "data=wow_mini", *unregistered,
          f"hydra.run.dir={tmp_path}", f"cache_dir={tmp_path / 'cache'}"],
         cwd=tmp_path, env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")},
         capture_output=True, text=True, check=False,

@@ -183,8 +183,10 @@ def _evaluation(cfg: EvaluateConfig, results: tuple[SystemResult, ...], people: 
 def _print_tables(found: Evaluation) -> None:
     if found.judge is not None:
         console.print(counts_table(found))
-        for other in found.systems[1:]:
-            console.print(transition_table(found.systems[0], other))
+        first, *others = found.systems
+        for other in others:
+            if first.labels.keys() & other.labels.keys():  # people may have labelled answers of one alone
+                console.print(transition_table(first, other))
     else:
         title = f"{found.suite}, {found.knowledge} knowledge"
         console.print(scores_table(title, {result.name: result.metrics for result in found.systems}))
@@ -192,4 +194,4 @@ def _print_tables(found: Evaluation) -> None:
 
 def metric_name(system: str) -> str:
     """A system as a part of an MLflow metric's name, which allows no colon and no @."""
-    return system.replace(":/", "").replace("@", " ").strip("/")
+    return system.replace(":/", "/").replace("@", " ").strip("/")

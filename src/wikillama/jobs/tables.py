@@ -49,7 +49,7 @@ def counts_table(found: Evaluation) -> Table:
     title = f"{found.suite}, {found.knowledge} knowledge, judge {found.judge}"
     table = Table("", *LABELS, "share correct [95 %]", "s a reply", title=title, title_justify="left")
     for system in found.systems:
-        share = wilson(system.counts[0], len(system.answers))
+        share = wilson(system.counts[0], len(system.answers)) if system.answers else None
         seconds = system.costs.reply_s
         table.add_row(
             system.name,

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import bitsandbytes as bnb
 import torch
 from safetensors import SafetensorError
 from torch import nn
@@ -79,6 +80,7 @@ def load_base(
     if random and device.type == "cpu" and quantization.type == "none":
         for parameter in loaded.parameters():
             parameter.data = parameter.data.clone()  # still views of one block, and training one would change all
+    _keep_layout(loaded)
     loaded.requires_grad_(False)
     loaded.generation_config.pad_token_id = None
     return Base(
@@ -88,6 +90,17 @@ def load_base(
         weights_hash=weights_hash,
         dtype=dtype,
     )
+
+
+def _keep_layout(model: nn.Module) -> None:
+    """Keep bitsandbytes from laying 4-bit weights out anew for inference on CPUs with AVX-512 BF16.
+
+    It does so at the first product in eval mode, for good, and the kernel for that layout has no backward (0.50.2:
+    `Linear4bit.forward`, `matmul_4bit`): training after a validation would give lower layers no gradient.
+    """
+    for module in model.modules():
+        if isinstance(module, bnb.nn.Linear4bit):
+            module.support_avx512bf16_for_cpu = False
 
 
 def base_weights_hash(model: ModelConfig, cache_dir: str) -> str:

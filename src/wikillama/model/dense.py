@@ -6,7 +6,6 @@ the entire model. Where the unpacked weights fit, unpacking them once gives the 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import copy
 
 import bitsandbytes as bnb
 import torch
@@ -48,21 +47,8 @@ def _packing(layer: bnb.nn.Linear4bit) -> bnb.functional.QuantState:
     return layer.weight.quant_state  # type: ignore[attr-defined,no-any-return]
 
 
-def _unpacked(layer: bnb.nn.Linear4bit) -> torch.Tensor:
-    data, packing = layer.weight.data, _packing(layer)
-    if getattr(packing, "packing_format_for_cpu", False):
-        # with AVX-512 BF16, bitsandbytes lays weights out anew at the first product of a model in eval mode, which
-        # `dequantize_4bit` takes for the usual layout; their way back forgets the scales of some
-        packing = copy(packing)
-        packing.original_nested = False
-        scales = packing.absmax.T.reshape(-1).float()
-        data, packing = bnb.functional._convert_weight_packed_for_cpu_inverse(data, packing)
-        packing.absmax = scales
-    return bnb.functional.dequantize_4bit(data, packing)
-
-
 def _dense(layer: bnb.nn.Linear4bit) -> nn.Linear:
-    weight = _unpacked(layer).to(_dtype(layer))
+    weight = bnb.functional.dequantize_4bit(layer.weight.data, _packing(layer)).to(_dtype(layer))
     with torch.device("meta"):
         dense = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
     dense.weight = nn.Parameter(weight, requires_grad=False)
