@@ -14,6 +14,8 @@ from wikillama.config import cli
 from wikillama.config.paths import CONF, ROOT
 from wikillama.config.schema import EvaluateConfig, PrepareConfig, TrainConfig
 
+cli.share_cores()  # tests start jobs beside themselves
+
 SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig, "prepare": PrepareConfig}
 SHARED = ROOT.parent / "shared" / "data"
 

@@ -24,7 +24,7 @@ def module(compose: Callable[..., Any], byte_source: TokenizerSource, cache_dir:
 
     def build(*overrides: str, **more: Any) -> WowDataModule:
         cfg = compose(*BASE, *overrides)
-        given = {"tokenizer": byte_source, "cache_dir": cache_dir} | more
+        given: dict[str, Any] = {"tokenizer": byte_source, "cache_dir": cache_dir} | more
         return WowDataModule(
             cfg.data, cfg.knowledge, cfg.prompt, cfg.packing, trainer=cfg.trainer, seed=cfg.seed, **given
         )

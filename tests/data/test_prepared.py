@@ -1,6 +1,8 @@
 """The cache of encoded splits: what makes an entry another one, and that none is ever half done."""
 
+import hashlib
 import json
+import resource
 import shutil
 import signal
 import subprocess
@@ -16,6 +18,7 @@ from wikillama.config.paths import ROOT
 from wikillama.config.schema import PrepareConfig
 from wikillama.data.corpus import evenly, load_examples
 from wikillama.data.encode import encode_all
+from wikillama.data.hashing import remembered_sha256
 from wikillama.data.prepared import STAGES, EncodedExamples, Prepared, TokenizerSource, prepare
 from wikillama.errors import InputError
 
@@ -337,6 +340,21 @@ def test_a_cache_that_cannot_be_written_is_one_line(make: Prepare, tmp_path: Pat
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match=r"cache_dir=.*/file: cannot be written \(.*give another"):
         make(cache=str(tmp_path / "file"))
+
+
+def test_a_full_disk_leaves_no_half_written_hash(tmp_path: Path) -> None:
+    file = tmp_path / "corpus.json"
+    file.write_text("[]")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, hard))
+    try:
+        found = remembered_sha256(file, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert found == hashlib.sha256(b"[]").hexdigest()
+    assert list((tmp_path / "hashes").iterdir()) == []
+    assert remembered_sha256(file, tmp_path) == found
+    assert len(list((tmp_path / "hashes").iterdir())) == 1
 
 
 @pytest.fixture(scope="module")

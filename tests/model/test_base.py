@@ -10,10 +10,11 @@ import torch
 from bitsandbytes.nn import Linear4bit, Linear8bitLt
 from transformers import GPT2Config, LlamaConfig
 
+from wikillama.data.hashing import file_sha256
 from wikillama.errors import InputError
 from wikillama.model.adapters import attach
 from wikillama.model.base import Base, load_base
-from wikillama.model.files import file_sha256, weights_sha256
+from wikillama.model.files import weights_sha256
 
 CPU = torch.device("cpu")
 FOLDER = ["model=tiny", "model.source=hub", "model.weights=pretrained"]

@@ -29,6 +29,9 @@ def remembered_sha256(path: Path, cache: Path) -> str:
     with suppress(OSError):  # a cache that cannot be written costs time, nothing else
         note.parent.mkdir(parents=True, exist_ok=True)
         half_written = note.with_suffix(f".{os.getpid()}")
-        half_written.write_text(json.dumps({**seen, "sha256": digest}), encoding="utf-8")
-        half_written.replace(note)
+        try:
+            half_written.write_text(json.dumps({**seen, "sha256": digest}), encoding="utf-8")
+            half_written.replace(note)
+        finally:
+            half_written.unlink(missing_ok=True)
     return digest
