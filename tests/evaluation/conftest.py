@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from wikillama.evaluation.system import System
+from wikillama.generation import batched
 from wikillama.model.base import load_base
 
 torch.set_num_threads(1)  # tiny matrices: a second thread would only wait
@@ -62,14 +63,14 @@ def refuse() -> Callable[[], NoReturn]:
 
 
 @pytest.fixture
-def asked(tiny_base: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many prompts each batch holds that the tiny model generates from, as it goes."""
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many prompts each batch holds that a model generates from, as it goes."""
     sizes: list[int] = []
-    generate = tiny_base.model.generate
+    greedy = batched._greedy
 
-    def counted(**given: Any) -> Any:
-        sizes.append(len(given["input_ids"]))
-        return generate(**given)
+    def counted(model: Any, prompts: list[list[int]], *rest: Any) -> Any:
+        sizes.append(len(prompts))
+        return greedy(model, prompts, *rest)
 
-    monkeypatch.setattr(tiny_base.model, "generate", counted)
+    monkeypatch.setattr(batched, "_greedy", counted)
     return sizes

@@ -11,6 +11,7 @@ from wikillama.data.dialogue import Example
 from wikillama.data.encode import encode, end_token_id
 from wikillama.evaluation.answering import answers, costs
 from wikillama.evaluation.system import System
+from wikillama.generation import batched
 from wikillama.generation.batched import generate
 
 Build = Callable[..., System]
@@ -85,20 +86,18 @@ def test_whatever_changes_a_reply_is_asked_anew(system: Build, tiny_prompt: Any,
     assert asked == [3]
 
 
-def test_an_interrupted_evaluation_goes_on(
-    system: Build, asked: list[int], tiny_base: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_evaluation_goes_on(system: Build, asked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     expected = texts(system("uninterrupted"), questions(8))
     asked.clear()
-    generate_counted = tiny_base.model.generate
+    counted = batched._greedy
 
-    def interrupted(**given: Any) -> Any:
+    def interrupted(*given: Any) -> Any:
         if len(asked) == 1:
             raise KeyboardInterrupt
-        return generate_counted(**given)
+        return counted(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tiny_base.model, "generate", interrupted)
+        patch.setattr(batched, "_greedy", interrupted)
         with pytest.raises(KeyboardInterrupt):
             texts(system(), questions(8))
     assert asked == [3]
@@ -116,15 +115,15 @@ def test_a_fourth_system_does_not_repeat_the_first_three(system: Build, asked: l
     assert {name: four[name] for name in three} == three
 
 
-def test_a_prompt_leaves_room_for_its_reply(system: Build, tiny_base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prompt_leaves_room_for_its_reply(system: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     lengths: list[int] = []
-    generate_ = tiny_base.model.generate
+    greedy = batched._greedy
 
-    def measured(**given: Any) -> Any:
-        lengths.append(given["input_ids"].shape[1])
-        return generate_(**given)
+    def measured(model: Any, prompts: list[list[int]], *rest: Any) -> Any:
+        lengths.extend(map(len, prompts))
+        return greedy(model, prompts, *rest)
 
-    monkeypatch.setattr(tiny_base.model, "generate", measured)
+    monkeypatch.setattr(batched, "_greedy", measured)
     texts(system(), [Example("0", "0", (("apprentice", "long " * 300),), "Yes.")])
     assert lengths == [512 - TOKENS]
 
