@@ -96,6 +96,22 @@ def test_killed_and_resumed_gives_the_same_adapter(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_packed_rows_are_trained_on_and_resumed(tmp_path: Path) -> None:
+    """An epoch learns the same tokens as one of padded batches does, and a finished run has nothing left to learn."""
+    packed = [*TINY, "packing=bestfit", "packing.length=512", "trainer.batch_size=2"]
+    run("train.py", tmp_path / "packed", *packed)
+    run("train.py", tmp_path / "packed", *packed, "resume=last")
+    run("train.py", tmp_path / "padded", *TINY)
+    learnt = []
+    for folder in (tmp_path / "packed", tmp_path / "padded"):
+        (one,) = runs(folder)
+        assert one.info.status == "FINISHED"
+        client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+        learnt.append(sum(m.value for m in client.get_metric_history(one.info.run_id, "train/target_tokens")))
+    assert learnt[0] == learnt[1] > 0
+
+
+@pytest.mark.slow
 def test_two_processes_are_one_run_and_nearly_one_process(tmp_path: Path) -> None:
     """Two ranks with half the accumulation see the same windows, and so take the same steps but for rounding."""
     plain = [*TINY, "peft.dropout=0", "optim.eps=1.0e-3"]

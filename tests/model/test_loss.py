@@ -18,6 +18,21 @@ def examples() -> list[Encoded]:
     return [Encoded(torch.randint(512, (n,), generator=generator).tolist(), prompt) for n, prompt in shapes]
 
 
+@pytest.fixture
+def attentive(trained: Callable[..., Any]) -> Callable[..., Any]:
+    """`trained(...)`, its matrices enlarged where they are not quantized: what a token sees then changes much."""
+
+    def build(peft: str) -> Any:
+        torch.manual_seed(0)
+        model = trained(f"peft={peft}")
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 2 and parameter.dtype == torch.float32 and "lora_" not in name:
+                parameter.data *= 8
+        return model
+
+    return build
+
+
 def rows(examples: list[Encoded]) -> Batch:
     """The five examples of above as three packed rows, in another order: one full, one alone, one with padding."""
     a, b, c, d, e = examples
@@ -89,8 +104,8 @@ def test_packed_tokens_see_their_own_example_up_to_themselves() -> None:
 
 
 @pytest.mark.parametrize("peft", ["none", "lora", "dora", "qlora"])
-def test_packed_rows_have_the_loss_of_their_examples(trained: Callable[..., Any], peft: str) -> None:
-    model = trained(f"peft={peft}")
+def test_packed_rows_have_the_loss_of_their_examples(attentive: Callable[..., Any], peft: str) -> None:
+    model = attentive(peft)
     a, b, c, d, e = examples()
     with torch.no_grad():
         packed, packed_count = reply_loss(model, rows(examples()))
@@ -100,8 +115,8 @@ def test_packed_rows_have_the_loss_of_their_examples(trained: Callable[..., Any]
 
 
 @pytest.mark.parametrize("peft", ["none", "lora", "dora", "qlora"])
-def test_packed_rows_have_the_gradient_of_their_examples(trained: Callable[..., Any], peft: str) -> None:
-    model = trained(f"peft={peft}")
+def test_packed_rows_have_the_gradient_of_their_examples(attentive: Callable[..., Any], peft: str) -> None:
+    model = attentive(peft)
     a, b, c, d, e = examples()
     found = []
     for batch in (rows(examples()), Collator(pad_id=0)([a, b, b, c, d, e])):
@@ -116,8 +131,8 @@ def test_packed_rows_have_the_gradient_of_their_examples(trained: Callable[..., 
 
 
 @pytest.mark.parametrize("changed", range(4))
-def test_no_example_of_a_row_hears_of_another(trained: Callable[..., Any], changed: int) -> None:
-    model = trained("peft=lora")
+def test_no_example_of_a_row_hears_of_another(attentive: Callable[..., Any], changed: int) -> None:
+    model = attentive("lora")
     row = [Encoded(e.input_ids, min(e.prompt_length, len(e.input_ids) - 4)) for e in examples()[:4]]
     other = Encoded([(token + 7) % 512 for token in row[changed].input_ids], row[changed].prompt_length)
     before = PackingCollator(pad_id=0)([row])
@@ -131,25 +146,25 @@ def test_no_example_of_a_row_hears_of_another(trained: Callable[..., Any], chang
                 losses.append(float(reply_loss(model, one)[0]))
         assert losses[0] > 0
         if number == changed:
-            assert losses[0] != pytest.approx(losses[1], rel=1e-4)
+            assert losses[0] != pytest.approx(losses[1], rel=1e-2)
         else:
             assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
-def test_without_its_bounds_a_row_would_leak(trained: Callable[..., Any]) -> None:
+def test_without_its_bounds_a_row_would_leak(attentive: Callable[..., Any]) -> None:
     """So that the tests above say something: plainly causal, examples see the ones before them."""
-    model = trained("peft=lora")
+    model = attentive("lora")
     batch = rows(examples())
     leaking = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
     with torch.no_grad():
         apart, count = reply_loss(model, batch)
         leaked, same_count = reply_loss(model, leaking)
     assert int(count) == int(same_count)
-    assert float(leaked) != pytest.approx(float(apart), rel=1e-4)
+    assert float(leaked) != pytest.approx(float(apart), rel=1e-3)
 
 
-def test_padding_of_packed_rows_adds_nothing(trained: Callable[..., Any]) -> None:
-    model = trained("peft=lora")
+def test_padding_of_packed_rows_adds_nothing(attentive: Callable[..., Any]) -> None:
+    model = attentive("lora")
     short, long = Encoded([5, 6, 7, 8, 9], 2), examples()[3]
     with torch.no_grad():
         together, _ = reply_loss(model, PackingCollator(pad_id=0)([[short], [long]]))
