@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from wikillama.errors import InputError
+from wikillama.evaluation.judging.verdict import LABELS as LABELS
 from wikillama.evaluation.resampling import Estimate
 from wikillama.evaluation.statistics import balanced_accuracy, kappa
-
-LABELS = ("correct", "wrong", "ambiguous")
 
 Labels = Mapping[str, str]  # item id -> label
 

@@ -1,12 +1,13 @@
 """Questions put to a system by any job."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from wikillama.config.schema import EvaluationConfig, KnowledgeConfig
 from wikillama.evaluation.answering import answers
-from wikillama.evaluation.asking import as_examples, judged, stratified
-from wikillama.evaluation.judging.lexical import LexicalJudge
-from wikillama.evaluation.questions import load_questions
+from wikillama.evaluation.asking import as_examples, judged
+from wikillama.evaluation.judging.verdict import Judge
+from wikillama.evaluation.questions import Question
 from wikillama.evaluation.results import Answer
 from wikillama.evaluation.system import System
 from wikillama.jobs.console import bar
@@ -15,12 +16,17 @@ from wikillama.tracking.facts import code_tags, environment_tags
 QUESTIONS_SUITE = "qa200"
 
 
-def ask(system: System, knowledge: KnowledgeConfig, evaluation: EvaluationConfig) -> tuple[Answer, ...]:
-    """The system's judged answers to `evaluation.questions` of the 200, with the knowledge that held-out turns see."""
-    questions = stratified(load_questions(), evaluation.questions)
-    examples = as_examples(questions, knowledge.for_split("test_seen"))
+def ask(
+    system: System,
+    questions: Sequence[Question],
+    knowledge: KnowledgeConfig,
+    evaluation: EvaluationConfig,
+    judge: Judge,
+) -> tuple[Answer, ...]:
+    """The system's judged answers to questions."""
+    examples = as_examples(questions, knowledge)
     made = answers(system, examples, evaluation, bar(f"{system.name}: questions"))
-    return judged(questions, examples, [reply.text for reply in made], LexicalJudge())
+    return judged(questions, examples, [reply.text for reply in made], judge)
 
 
 def provenance(evaluation: EvaluationConfig, seed: int) -> dict[str, str]:

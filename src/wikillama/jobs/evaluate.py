@@ -12,16 +12,17 @@ from wikillama.data.corpus import load_examples, read_dialogues
 from wikillama.data.dialogue import Example
 from wikillama.data.locate import locate
 from wikillama.errors import InputError
-from wikillama.evaluation.answering import answers, costs
-from wikillama.evaluation.asking import as_examples, judged, stratified
+from wikillama.evaluation.answering import costs
+from wikillama.evaluation.asking import as_examples, stratified
 from wikillama.evaluation.corpus_metrics import Reply
+from wikillama.evaluation.judging.verdict import Judge
 from wikillama.evaluation.metrics import RareWords, rare_words
 from wikillama.evaluation.questions import Question, load_questions
 from wikillama.evaluation.report import write_report
 from wikillama.evaluation.results import Costs, Evaluation, SystemResult
 from wikillama.evaluation.score import as_reply, predict, score, score_texts
 from wikillama.evaluation.system import System
-from wikillama.jobs.asking import provenance
+from wikillama.jobs.asking import ask, provenance
 from wikillama.jobs.console import Phases, bar, console, download_bar, quiet_libraries
 from wikillama.jobs.judges import answer_judge
 from wikillama.jobs.review import ReviewedLabels, create, reviewed
@@ -41,6 +42,7 @@ class _Suite:
 
     examples: list[Example]
     questions: list[Question]  # none: turns of dialogues
+    judge: Judge | None  # of answers to questions
     rare: RareWords | None  # words that are rare in train; of suites of dialogues
     shuffled: list[Example]  # the same turns under another dialogue's knowledge; none: no control
 
@@ -65,7 +67,7 @@ def evaluate(cfg: EvaluateConfig) -> Evaluation:
                 system.unload()
         with phases("report", "tables, plots, tests"):
             people = reviewed(cfg) if cfg.review.collect or cfg.judge.kind == "human" else NO_LABELS
-            found = _evaluation(cfg, _by_people(cfg, results, people), people)
+            found = _evaluation(cfg, suite, _by_people(cfg, results, people), people)
             folder = output / "report"
             page = write_report(found, folder)
             run.artifacts(folder, cfg.suite.name)
@@ -85,12 +87,13 @@ def _suite(cfg: EvaluateConfig) -> _Suite:
     if cfg.suite.kind == "questions":
         path = Path(cfg.suite.path).expanduser() if cfg.suite.path else None
         questions = stratified(load_questions(path), cfg.suite.limit)
-        return _Suite(as_examples(questions, cfg.knowledge), questions, None, [])
+        judge = answer_judge(cfg.judge, _under_test(cfg))
+        return _Suite(as_examples(questions, cfg.knowledge), questions, judge, None, [])
     with download_bar("corpus") as progress:
         located = locate(cfg.data, cfg.cache_dir, progress)
     rare = rare_words(turn.text for dialogue in read_dialogues(located, "train") for turn in dialogue.turns)
     shuffled = _turns(cfg, located, shuffled=True) if cfg.evaluation.shuffled_control else []
-    return _Suite(_turns(cfg, located), [], rare, shuffled)
+    return _Suite(_turns(cfg, located), [], None, rare, shuffled)
 
 
 def _turns(cfg: EvaluateConfig, data: DataConfig, shuffled: bool = False) -> list[Example]:
@@ -121,14 +124,13 @@ def _result(cfg: EvaluateConfig, system: System, suite: _Suite, run: TrackedRun)
 
 def _ask(cfg: EvaluateConfig, system: System, suite: _Suite) -> SystemResult:
     evaluation = cfg.evaluation
-    made = answers(system, suite.examples, evaluation, bar(system.name))
-    judge = answer_judge(cfg.judge, _under_test(cfg))
-    found = judged(suite.questions, suite.examples, [reply.text for reply in made], judge)
+    assert suite.judge is not None  # of suites of questions
+    found = ask(system, suite.questions, cfg.knowledge, evaluation, suite.judge)
     return SystemResult(
         name=system.name,
         costs=_costs(cfg, system, suite.examples),
         answers=found,
-        metrics=score_texts([_as_reply(q, r.text) for q, r in zip(suite.questions, made, strict=True)], evaluation),
+        metrics=score_texts([_as_reply(q, a.reply) for q, a in zip(suite.questions, found, strict=True)], evaluation),
     )
 
 
@@ -167,12 +169,16 @@ def _by_people(
     return tuple(found)
 
 
-def _evaluation(cfg: EvaluateConfig, results: tuple[SystemResult, ...], people: ReviewedLabels) -> Evaluation:
-    judge = "people, in the MLflow UI" if cfg.judge.kind == "human" else answer_judge(cfg.judge, _under_test(cfg)).name
+def _evaluation(
+    cfg: EvaluateConfig, suite: _Suite, results: tuple[SystemResult, ...], people: ReviewedLabels
+) -> Evaluation:
+    judge = None if suite.judge is None else suite.judge.name
+    if judge and cfg.judge.kind == "human":
+        judge = "people, in the MLflow UI"
     return Evaluation(
         suite=cfg.suite.name,
         knowledge=cfg.knowledge.mode,
-        judge=judge if cfg.suite.kind == "questions" else None,
+        judge=judge,
         systems=results,
         provenance=provenance(cfg.evaluation, cfg.seed),
         human=people.settled,

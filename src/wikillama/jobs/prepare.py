@@ -10,7 +10,7 @@ from wikillama.data.corpus import Split
 from wikillama.data.label_report import LABEL_REPORT, write_label_report
 from wikillama.data.locate import locate
 from wikillama.data.packing import best_fit, waste
-from wikillama.data.prepared import Prepared, prepare
+from wikillama.data.prepared import Prepared, TokenizerSource, prepare
 from wikillama.data.wow import OFFICIAL_COUNTS, OFFICIAL_TOPICS, STUDY_TOPICS
 from wikillama.errors import InputError
 from wikillama.jobs.console import Phases, StageBars, console, download_bar
@@ -41,7 +41,7 @@ def run(cfg: PrepareConfig) -> dict[str, Prepared]:
             console.print(f"  left out: {escape(str(error))}")
     console.print()
     console.print(_table(cfg, found))
-    _say_more(cfg, found, phases)
+    _say_more(cfg, found, tokenizer, phases)
     return found
 
 
@@ -89,7 +89,7 @@ def _beside(count: int, official: int | None) -> str:
     return f"{count:,}" if official is None else f"{count:,} of {official:,}"
 
 
-def _say_more(cfg: PrepareConfig, found: dict[str, Prepared], phases: Phases) -> None:
+def _say_more(cfg: PrepareConfig, found: dict[str, Prepared], tokenizer: TokenizerSource, phases: Phases) -> None:
     if cfg.data.name == "wow":
         console.print(
             f"topics        the study speaks of {STUDY_TOPICS:,}; the corpus has {OFFICIAL_TOPICS:,} chosen topics "
@@ -106,7 +106,7 @@ def _say_more(cfg: PrepareConfig, found: dict[str, Prepared], phases: Phases) ->
         console.print(f"packing       {_packing(found['train'].lengths(), cfg.packing)}")
     report = found["train"].folder / LABEL_REPORT
     if not report.is_file():
-        write_label_report(report, found["train"], tokenizer_source(cfg.model, cfg.cache_dir).load(), cfg.prompt)
+        write_label_report(report, found["train"], tokenizer.load(), cfg.prompt)
     made = sum(not prepared.was_there for prepared in found.values())
     console.print(
         f"look further  {portable(str(report))}   (what the model sees and learns, 20 examples)", soft_wrap=True

@@ -18,8 +18,10 @@ from wikillama.data.datamodule import WowDataModule
 from wikillama.data.dialogue import Example
 from wikillama.data.label_report import LABEL_REPORT, write_label_report
 from wikillama.data.locate import locate
+from wikillama.evaluation.asking import stratified
 from wikillama.evaluation.judging.lexical import LexicalJudge
 from wikillama.evaluation.matrices import LABELS
+from wikillama.evaluation.questions import load_questions
 from wikillama.evaluation.report import write_report
 from wikillama.evaluation.results import Costs, Evaluation, SystemResult
 from wikillama.evaluation.score import score
@@ -109,9 +111,10 @@ def train(cfg: TrainConfig) -> Trained | None:
             run.metrics(_figures(cfg, fitted, count, size, results, device, phases))
             run.artifacts(folder, ADAPTER)
             version = _register(cfg, run, base, data, results["tuned"], size)
-            run.artifacts(write_report(_evaluation(cfg, results), output / "report").parent, "report")
+            found = _evaluation(cfg, results)
+            run.artifacts(write_report(found, output / "report").parent, "report")
         trained = Trained(run.id, results, fitted, count, size, version)
-        _print_summary(cfg, trained, device, phases)
+        _print_summary(cfg, trained, found, device, phases)
     return trained
 
 
@@ -177,7 +180,9 @@ def _score(cfg: TrainConfig, system: System, held_out: list[Example], run: Track
     result = SystemResult(system.name, Costs(hardware()), metrics=found.metrics)
     if cfg.evaluation.questions is None:
         return result
-    result = replace(result, answers=ask(system, cfg.knowledge, cfg.evaluation))
+    questions = stratified(load_questions(), cfg.evaluation.questions)
+    knowledge = cfg.knowledge.for_split(cfg.suite.split or "")
+    result = replace(result, answers=ask(system, questions, knowledge, cfg.evaluation, LexicalJudge()))
     asked = QUESTIONS_SUITE if system.name == "tuned" else f"{QUESTIONS_SUITE}/{system.name}"
     run.metrics(dict(zip((f"{asked}/{label}" for label in LABELS), map(float, result.counts), strict=True)))
     run.json_lines(result.answers, f"{asked}/answers.jsonl")
@@ -268,12 +273,12 @@ def _register(
     return register(run, cfg.tracking.register_as, cfg.tracking.alias, tags)
 
 
-def _print_summary(cfg: TrainConfig, trained: Trained, device: torch.device, phases: Phases) -> None:
-    title = f"{cfg.suite.name}, {cfg.knowledge.for_split(cfg.suite.split or '').mode} knowledge"
+def _print_summary(cfg: TrainConfig, trained: Trained, found: Evaluation, device: torch.device, phases: Phases) -> None:
+    title = f"{cfg.suite.name}, {found.knowledge} knowledge"
     console.print()
     console.print(scores_table(title, {name: result.metrics for name, result in trained.results.items()}))
     if cfg.evaluation.questions:
-        console.print(counts_table(replace(_evaluation(cfg, trained.results), suite=QUESTIONS_SUITE)))
+        console.print(counts_table(replace(found, suite=QUESTIONS_SUITE)))
         if "base" in trained.results:
             console.print(transition_table(trained.results["base"], trained.results["tuned"]))
     facts = Table.grid(padding=(0, 2))
