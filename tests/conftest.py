@@ -11,12 +11,17 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 
 from wikillama.config import cli
+from wikillama.config.compare import CompareConfig
 from wikillama.config.paths import CONF, ROOT
+from wikillama.config.registry import RegistryConfig
 from wikillama.config.schema import EvaluateConfig, PrepareConfig, TrainConfig
 
 cli.share_cores()  # tests start jobs beside themselves
 
-SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig, "prepare": PrepareConfig}
+SCHEMAS = {
+    "train": TrainConfig, "evaluate": EvaluateConfig, "prepare": PrepareConfig, "compare": CompareConfig,
+    "registry": RegistryConfig,
+}  # fmt: skip
 SHARED = ROOT.parent / "shared" / "data"
 
 

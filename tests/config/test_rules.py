@@ -21,6 +21,7 @@ BAD_TRAIN = {
     "trainer=cpu optim=adamw_8bit": "optim=adamw_8bit",
     "trainer=cpu optim=paged_adamw_32bit": "optim=paged_adamw_32bit",
     "trainer.devices=2": "trainer.strategy=ddp",
+    "sweep.objective=qa200/correct": "evaluation.questions=40",
     "model.weights=random": "tracking.register_as=null",
     "model=tiny model.weights=pretrained": "model.weights=random",
     "model.hub_id=null": "model.hub_id",

@@ -25,6 +25,8 @@ def groups(entry: str) -> set[str]:
 
 ENTRIES = ("train", "evaluate", "prepare")
 GROUPS = {entry: groups(entry) for entry in ENTRIES}
+UNTRAINED = {"paper_base"}  # experiments of evaluate.py
+EXPERIMENTS = {path.stem for path in (CONF / "experiment").glob("*.yaml")}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
@@ -35,7 +37,8 @@ def test_file_opens_with_a_comment(path: Path) -> None:
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 def test_choice_composes(compose: Callable[..., Any], choice: Path) -> None:
     group = str(choice.parent)
-    entry = next(name for name in ENTRIES if group in GROUPS[name])
+    of_evaluate = group == "experiment" and choice.name in UNTRAINED
+    entry = "evaluate" if of_evaluate else next(name for name in ENTRIES if group in GROUPS[name])
     compose(f"{group}={choice.name}", name=entry)
 
 
@@ -44,11 +47,19 @@ def test_entry_configuration_composes(compose: Callable[..., Any], name: str) ->
     assert compose(name=name).seed == 0
 
 
-@pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+@pytest.mark.parametrize("experiment", sorted(EXPERIMENTS - UNTRAINED))
 def test_experiment_passes_all_checks(compose: Callable[..., Any], experiment: str) -> None:
     cfg = compose(f"experiment={experiment}", f"data.path={ROOT / 'data' / 'wow_mini'}")
     check_train(cfg)
     assert cfg.tracking.run_name == experiment
+
+
+def test_the_studys_base_is_compared_not_trained(compose: Callable[..., Any]) -> None:
+    cfg = compose("experiment=paper_base", name="evaluate")
+    assert (cfg.systems, cfg.model.name, cfg.quantization.type) == (["base"], "llama2_7b_chat", "none")
+    assert (cfg.suite.name, cfg.tracking.run_name) == ("qa200", "paper_base")
+    with pytest.raises(InputError, match=r"systems=\['base'\] .* evaluate\.py"):
+        compose("experiment=paper_base")
 
 
 def test_headline_job_is_the_default(compose: Callable[..., Any]) -> None:

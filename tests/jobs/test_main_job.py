@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -50,7 +51,7 @@ def run(script: str, overrides: str, folder: Path) -> Done:
     command = [sys.executable, str(ROOT / script), *overrides.split(), f"tracking.uri={store(folder)}"]
     command += [f"hydra.run.dir={folder / 'out' / script}", f"hydra.sweep.dir={folder / 'sweep'}"]
     command += [f"cache_dir={folder / 'cache'}"]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.5"}
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
 
 
@@ -73,7 +74,7 @@ def swept(pool: ThreadPoolExecutor, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def trained(swept: Future[Done], folder: Path) -> Done:
-    return run("train.py", f"{TINY} tracking.register_as=null tracking.run_name=first", folder)
+    return run("train.py", f"{TINY} tracking.register_as=null trainer.validations_per_epoch=2", folder)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +151,42 @@ def test_nothing_private_is_logged(client: MlflowClient, run_id: str) -> None:
     said += artifact(client, run_id, "data/label_report.html").read_text(encoding="utf-8")
     assert str(Path.home()) + "/" not in said
     assert str(ROOT) not in said
+
+
+def test_one_can_watch_it_change(client: MlflowClient, run_id: str) -> None:
+    found = client.get_run(run_id).data
+    table = json.loads(artifact(client, run_id, "samples.json").read_bytes())
+    assert table["columns"] == ["step", "topic", "said to it", "knowledge", "human reply", "its reply"]
+    steps, topics, *said, replies = zip(*table["data"], strict=True)
+    assert steps == (0,) * 4 + (2,) * 4 + (3,) * 4  # the start, and half and whole of an epoch of three steps
+    assert len(set(topics[:4])) == 4
+    assert all(column[:4] == column[4:8] == column[8:] for column in (topics, *said))
+    assert all(len(reply) <= 4 for reply in replies)  # tokens, which are bytes here
+    assert found.metrics["system/cpu_utilization_percentage"] >= 0
+    assert client.get_run(run_id).info.run_name == "tiny qlora r12 nf4"
+
+
+def test_the_description_leads_to_what_is_there(client: MlflowClient, run_id: str) -> None:
+    found = client.get_run(run_id)
+    said = found.data.tags["mlflow.note.content"]
+    assert said.startswith("Trains **LoRA of rank 12 on all linear layers** on **tiny (NF4")
+    ppl = found.data.metrics["wow_mini_seen/ppl"]
+    assert f"{ppl:.2f} [" in next(line for line in said.splitlines() if line.startswith("| perplexity |"))
+    place = f"#/experiments/{found.info.experiment_id}/runs/{run_id}/artifacts/"
+    linked = [link.removeprefix(place) for link in re.findall(r"\]\((.*)\)", said)]
+    assert len(linked) == 6  # all but confusion matrices, version and sweep
+    assert [path for path in linked if not artifact(client, run_id, path).exists()] == []
+
+
+def test_nothing_is_large(client: MlflowClient, run_id: str) -> None:
+    """The adapter apart, which is what was asked for."""
+    folder = artifact(client, run_id, ".")
+    files = {file: file.stat().st_size for file in folder.rglob("*") if file.is_file()}
+    assert len(files) > 10
+    kept = {file: size for file, size in files.items() if folder / "adapter" not in file.parents}
+    assert max(kept.values()) < 5_000_000
+    tags = client.get_run(run_id).data.tags
+    assert max(map(len, tags.values())) < 5_000  # MLflow's limit, on some stores
 
 
 def test_a_fresh_process_gives_the_same_logits(

@@ -130,11 +130,7 @@ def _renamed(file: Path) -> None:
     save_file({n.replace("q_proj", "x_proj"): t for n, t in load_file(file).items()}, file)
 
 
-def _no_config(file: Path) -> None:
-    file.with_name("adapter_config.json").write_text('{"peft_type": "LO')
-
-
-@pytest.mark.parametrize("damage", [_cut, _scribbled, _incomplete, _renamed, _no_config, Path.unlink])
+@pytest.mark.parametrize("damage", [_cut, _scribbled, _incomplete, _renamed, Path.unlink])
 def test_a_damaged_adapter_is_refused(
     tiny: Callable[..., Base], trained: Callable[..., Any], tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
@@ -145,11 +141,34 @@ def test_a_damaged_adapter_is_refused(
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (None, "missing"),
+        ('{"peft_type": "LO', "broken"),
+        ('["LORA"]', "broken"),
+        ('{"peft_type": "LARO"}', "broken"),
+        ('{"peft_type": "LORA", "r": "eight"}', "cannot be put onto this base model"),
+        ('{"peft_type": "LORA", "r": 12, "target_modules": ["q_porj"]}', "cannot be put onto this base model"),
+    ],
+)
+def test_a_damaged_configuration_is_refused(
+    tiny: Callable[..., Base], trained: Callable[..., Any], tmp_path: Path, written: str | None, said: str
+) -> None:
+    save(trained("peft=lora"), tmp_path)
+    config = tmp_path / "adapter_config.json"
+    config.unlink() if written is None else config.write_text(written)
+    with pytest.raises(InputError, match=said) as caught:
+        load(tiny("peft=lora").model, tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize("shape", ["hidden_size=128", "num_hidden_layers=1"])
 @pytest.mark.parametrize("peft", ["lora", "none"])
 def test_an_adapter_of_another_shape_is_refused(
     tiny: Callable[..., Base], trained: Callable[..., Any], tmp_path: Path, peft: str, shape: str
 ) -> None:
     save(trained(f"peft={peft}"), tmp_path)
-    with pytest.raises(InputError, match="cannot be put onto this base model"):
+    with pytest.raises(InputError, match="cannot be put onto this base model") as caught:
         load(tiny(f"peft={peft}", f"model.architecture.{shape}").model, tmp_path)
+    assert len(str(caught.value)) < 600  # not a line for each tensor

@@ -1,11 +1,13 @@
 """A store that all tests of tracking share: making one takes seconds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import torch
+from servers import MISSING, PASSWORD, USER, Relay, Server, postgres
 
 from wikillama.model.adapters import attach, save, trainable
 from wikillama.model.base import load_base
@@ -18,6 +20,28 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An MLflow server over PostgreSQL, which keeps artifacts itself."""
+    if MISSING is not None:
+        pytest.skip(MISSING)
+    with postgres() as port:
+        backend = f"postgresql+psycopg2://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/mlflow"
+        server = Server(backend, tmp_path_factory.mktemp("server"))
+        try:
+            yield server.start()
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def relay(server: Server) -> Iterator[Relay]:
+    """A way to the server that can be cut."""
+    relay = Relay(server.port)
+    yield relay
+    relay.shut()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """A reviewer's session: MLflow's own server and page, in a headless browser, by mouse and keyboard."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,24 +12,12 @@ from typing import Any
 
 import pytest
 import requests
+from browsing import NO_BROWSER, SECONDS, Page, opened_browser
 
-from wikillama.config.paths import ROOT
 from wikillama.tracking.review import Answer, Progress, collect_review, create_review
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None or DRIVER is None, reason="chromium and chromedriver are missing: apt install chromium-driver"
-    ),
-]
-pytest.importorskip("selenium", reason="selenium is missing: pip install selenium")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(NO_BROWSER is not None, reason=str(NO_BROWSER))]
 
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,800",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-)  # fmt: skip
 SYSTEMS = ("zebra-70b", "aardvark-7b")
 ITEMS = {
     "cars": (
@@ -57,7 +44,6 @@ JUDGED = {
     ("animals", SYSTEMS[0]): ("ambiguous", "partial"),
     ("animals", SYSTEMS[1]): ("wrong", "off-topic"),
 }
-SECONDS = 90  # for the server's start, and for a page on a busy machine
 PART = "[data-component-id='mlflow.experiment-review-queue.{}']"
 
 
@@ -98,37 +84,12 @@ def is_up(address: str) -> bool:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Any]:
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path}/profile"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    with opened_browser(tmp_path) as browser:
+        yield browser
 
 
-class Page:
+class Review(Page):
     """What a reviewer does on the page."""
-
-    def __init__(self, browser: Any) -> None:
-        self.browser = browser
-
-    def wait(self, selector: str, text: str = "") -> Any:
-        """The first visible element of a selector that shows a text."""
-        from selenium.common.exceptions import StaleElementReferenceException
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        def find(browser: Any) -> Any:
-            found = browser.find_elements("css selector", selector)
-            return next((each for each in found if each.is_displayed() and text in each.text), None)
-
-        waiting = WebDriverWait(self.browser, SECONDS, ignored_exceptions=[StaleElementReferenceException])
-        return waiting.until(find, f"{selector} with {text!r}")
-
-    def click(self, selector: str, text: str = "") -> None:
-        self.wait(selector, text).click()
 
     def shown(self) -> tuple[str, str]:
         """Item and system of the answer under review, by what can be read of it."""
@@ -148,22 +109,14 @@ class Page:
         self.click(PART.format("focused-review.complete") + ":not([disabled])")
 
 
-def picture(page: Page, name: str) -> None:
-    """Keep a screenshot for the manual."""
-    path = ROOT / "docs" / name
-    path.parent.mkdir(exist_ok=True)
-    assert page.browser.save_screenshot(str(path))
-    assert path.stat().st_size < 200_000
-
-
 def test_labels_given_by_mouse_are_collected(server: str, browser: Any, tmp_path: Path) -> None:
     review = create_review(server, "assessment", ANSWERS, ["ann", "bob"], seed=4)
-    page = Page(browser)
+    page = Review(browser)
     browser.get(server + review.page("ann"))
     page.click("[aria-label='Close']")  # MLflow's assistant, which covers a quarter of the page
     page.wait("body", ANSWERS[0].reply)
     assert not [system for system in SYSTEMS if system in browser.page_source]
-    picture(page, "review_queue.png")
+    page.picture("review_queue.png")
 
     page.click(PART.format("list.start-review"))
     given: dict[tuple[str, str], tuple[str, str | None]] = {}
@@ -176,7 +129,7 @@ def test_labels_given_by_mouse_are_collected(server: str, browser: Any, tmp_path
         given[answer] = JUDGED[answer]
         page.choose(*JUDGED[answer])
         if n == 0:
-            picture(page, "review_item.png")
+            page.picture("review_item.png")
         page.submit()
     page.wait("body", "3 of 4 reviewed")
     found = collect_review(server, "assessment")

@@ -11,7 +11,9 @@ from mlflow.artifacts import download_artifacts
 
 from wikillama.config.schema import TrainConfig
 from wikillama.errors import InputError
+from wikillama.evaluation.results import Prediction
 from wikillama.tracking.facts import config_hash, flat
+from wikillama.tracking.reading import read_rows, scored_files
 from wikillama.tracking.run import checkpoints_of, open_client, tracked_run
 
 
@@ -127,3 +129,48 @@ def test_a_resumed_run_is_the_same_run(job: Callable[..., Any], store: str, tmp_
         assert open_client(store).get_run(run.id).info.status == "RUNNING"
     found = open_client(store).get_run(run.id)
     assert found.info.status == "FINISHED"
+
+
+def test_a_run_without_a_name_is_called_by_what_it_is(job: Callable[..., Any], store: str, tmp_path: Path) -> None:
+    cfg = job("peft.r=4", "quantization=nf4")
+    with tracked_run(cfg.tracking, cfg, tmp_path) as run:
+        found = open_client(store).get_run(run.id)
+    assert found.info.run_name == "tiny qlora r4 nf4"
+    assert found.data.tags["wikillama.kind"] == "train"
+    assert "**LoRA of rank 4 on all linear layers**" in found.data.tags["mlflow.note.content"]
+
+
+def test_rows_are_added_to_a_table(job: Callable[..., Any], store: str, tmp_path: Path) -> None:
+    cfg = job()
+    with tracked_run(cfg.tracking, cfg, tmp_path) as run:
+        for step in (0, 3):
+            run.table({"step": [step, step], "reply": ["one\n|", f"\u00fc {step}"]}, "samples.json")
+    table = json.loads(text_of(store, run.id, "samples.json"))
+    assert table["columns"] == ["step", "reply"]
+    assert table["data"] == [[0, "one\n|"], [0, "\u00fc 0"], [3, "one\n|"], [3, "\u00fc 3"]]
+    shown = json.loads(open_client(store).get_run(run.id).data.tags["mlflow.loggedArtifacts"])
+    assert shown == [{"path": "samples.json", "type": "table"}]
+
+
+def prediction(number: int) -> Prediction:
+    return Prediction(
+        f"{number}:1", str(number), "tea", ("Hi!",) * 9, ("Tea is a drink. " * 40,), None, "Yes.", "\u00fc", 0, None
+    )
+
+
+def test_many_rows_are_compressed_and_read_back(job: Callable[..., Any], store: str, tmp_path: Path) -> None:
+    """A full test split has 4,356 turns; with retrieved knowledge a row of it takes 1.9 kB."""
+    cfg = job()
+    many, few = [prediction(n) for n in range(4356)], [prediction(1)]
+    with tracked_run(cfg.tracking, cfg, tmp_path) as run:
+        run.json_lines(many, "full/base/predictions.jsonl")
+        run.json_lines(few, "few/predictions.jsonl")
+    client = open_client(store)
+    found = {file.suite: file for file in scored_files(client, run.id)}
+    assert found["full"].path == "full/base/predictions.jsonl.gz"
+    assert found["full"].system == "base"
+    assert found["few"].path == "few/predictions.jsonl"
+    assert read_rows(client, run.id, found["full"].path, Prediction) == tuple(many)
+    assert read_rows(client, run.id, found["few"].path, Prediction) == tuple(few)
+    sizes = [entry.file_size for place in ("full/base", "few") for entry in client.list_artifacts(run.id, place)]
+    assert max(sizes) < 1_000_000

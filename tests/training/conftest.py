@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from wikillama.data.prepared import TokenizerSource
 from wikillama.jobs.console import quiet_libraries
 from wikillama.model.adapters import attach, trainable
 from wikillama.model.base import load_base
+from wikillama.training.callbacks import Samples
 from wikillama.training.fit import FitResult, fit
 
 CPU = torch.device("cpu")
@@ -75,10 +77,15 @@ def data_of(byte_source: TokenizerSource, cache_dir: str) -> Callable[[TrainConf
 
 @pytest.fixture
 def run_fit(data_of: Callable[[TrainConfig], WowDataModule], tmp_path: Path) -> Callable[..., Fitted]:
-    """`run_fit(cfg)`: a fit from a fresh model. `train` takes the place of the training examples."""
+    """`run_fit(cfg)`: a fit from a fresh model. `train` takes the place of the training examples; `sample` is given
+    the model and the step."""
 
     def run(
-        cfg: TrainConfig, name: str = "fit", train: Iterable[Encoded] | None = None, resume_from: Path | None = None
+        cfg: TrainConfig,
+        name: str = "fit",
+        train: Iterable[Encoded] | None = None,
+        resume_from: Path | None = None,
+        sample: Callable[[Any, int], None] | None = None,
     ) -> Fitted:
         quiet_libraries()
         seed_everything(cfg.seed, workers=True, verbose=False)
@@ -89,7 +96,8 @@ def run_fit(data_of: Callable[[TrainConfig], WowDataModule], tmp_path: Path) -> 
         model = attach(base.model, cfg.peft, base.id)
         before = {n: p.detach().clone() for n, p in trainable(model).items()}
         logger = CSVLogger(tmp_path / name, flush_logs_every_n_steps=1)
-        result = fit(cfg, model, data, CPU, logger, tmp_path / name / "checkpoints", resume_from)
+        further = [Samples(partial(sample, model))] if sample is not None else []
+        result = fit(cfg, model, data, CPU, logger, tmp_path / name / "checkpoints", resume_from, further)
         log = _rows(logger)
         return Fitted(model, before, result, tmp_path / name / "checkpoints", log)
 

@@ -12,6 +12,7 @@ from wikillama.config.schema import (
     PeftConfig,
     PrepareConfig,
     QuantizationConfig,
+    RetrieverConfig,
     TrainConfig,
 )
 from wikillama.errors import InputError
@@ -21,7 +22,7 @@ def check_train(cfg: TrainConfig) -> None:
     """Refuse impossible combinations of train.py's sections. Raises InputError."""
     check_model(cfg.model)
     check_data(cfg.data, cfg.model)
-    check_knowledge(cfg.knowledge, cfg.data, trains=True)
+    check_knowledge(cfg.knowledge, cfg.data, trains=True, retriever=cfg.retriever)
     check_packing(cfg.packing, cfg.data)
     check_peft(cfg.peft, cfg.quantization)
     if cfg.suite.split is None:
@@ -30,6 +31,8 @@ def check_train(cfg: TrainConfig) -> None:
         raise InputError(f"optim={cfg.optim.name} needs a GPU: on a CPU use optim=adamw")
     if cfg.trainer.strategy == "auto" and cfg.trainer.devices > 1:
         raise InputError(f"trainer.devices={cfg.trainer.devices} needs trainer.strategy=ddp")
+    if cfg.sweep.objective == "qa200/correct" and cfg.evaluation.questions is None:
+        raise InputError("sweep.objective=qa200/correct counts answers: ask some, with evaluation.questions=40")
     if cfg.model.weights == "random" and cfg.tracking.register_as and not cfg.dry_run:
         raise InputError("model.weights=random is for speed and memory only: add tracking.register_as=null")
 
@@ -50,7 +53,7 @@ def check_evaluate(cfg: EvaluateConfig) -> None:
         raise InputError("review.create=true puts answers to questions before people: use suite=qa200")
     check_model(cfg.model)
     check_data(cfg.data, cfg.model)
-    check_knowledge(cfg.knowledge, cfg.data, trains=False)
+    check_knowledge(cfg.knowledge, cfg.data, trains=False, retriever=cfg.retriever)
     twice = [system for system in cfg.systems if cfg.systems.count(system) > 1]
     if twice:
         raise InputError(f"systems: {twice[0]} is named twice")
@@ -70,8 +73,10 @@ def check_prepare(cfg: PrepareConfig) -> None:
     """Refuse what prepare.py cannot read. Raises InputError."""
     check_model(cfg.model)
     check_data(cfg.data, cfg.model)
-    check_knowledge(cfg.knowledge, cfg.data, trains=True)
+    check_knowledge(cfg.knowledge, cfg.data, trains=True, retriever=cfg.retriever)
     check_packing(cfg.packing, cfg.data)
+    if cfg.index:
+        check_retriever(cfg.retriever, cfg.data)
     if cfg.check and cfg.data.format != "wow":
         raise InputError("check=true proves the original Wizard of Wikipedia layout: use it with data=wow|wow_mini")
 
@@ -136,18 +141,40 @@ def check_data(data: DataConfig, model: ModelConfig) -> None:
         )
 
 
-def check_knowledge(knowledge: KnowledgeConfig, data: DataConfig, trains: bool) -> None:
-    """Some knowledge needs passages, and `mixed` is for training. Raises InputError."""
+def check_knowledge(
+    knowledge: KnowledgeConfig, data: DataConfig, trains: bool, retriever: RetrieverConfig | None = None
+) -> None:
+    """Some knowledge needs passages or an index, and `mixed` is for training. Raises InputError."""
     for mode in (knowledge.mode, knowledge.held_out):
-        if mode in ("retrieved", "mixed") and data.format != "wow":
+        if mode in ("retrieved", "mixed") and knowledge.source == "passages" and data.format != "wow":
             raise InputError(
                 f"knowledge={mode} chooses from passages, which rows of data={data.name} do not have: "
-                "use knowledge=gold|none|shuffled"
+                "use knowledge=gold|none|shuffled, or knowledge.source=index retriever.source=FOLDER"
             )
+        if mode in ("retrieved", "mixed") and knowledge.source == "index":
+            if retriever is None:
+                raise InputError(
+                    f"knowledge.source=index: nothing looks up an index here; use knowledge={mode} without"
+                )
+            check_retriever(retriever, data)
     if knowledge.mode == "mixed" and not trains:
         raise InputError("knowledge=mixed is for training: score with knowledge=gold|retrieved|none|shuffled")
     if knowledge.mode == "mixed" and knowledge.held_out is None:
         raise InputError("knowledge.mode=mixed: say with knowledge.held_out what turns of valid and test see")
+
+
+def check_retriever(retriever: RetrieverConfig, data: DataConfig) -> None:
+    """An index needs articles, and vectors an encoder. Raises InputError."""
+    if retriever.source is None and data.format != "wow":
+        raise InputError(
+            f"retriever.source: rows of data={data.name} bring no passages; give retriever.source=FOLDER, or a file"
+        )
+    if retriever.source is not None and not Path(retriever.source).expanduser().exists():
+        raise InputError(f"retriever.source={retriever.source}: no such file or folder")
+    if retriever.encoder is not None and not (Path(retriever.encoder).expanduser() / "config.json").is_file():
+        raise InputError(
+            f"retriever.encoder={retriever.encoder}: no config.json there; give a folder in Hugging Face layout"
+        )
 
 
 def check_packing(packing: PackingConfig, data: DataConfig) -> None:

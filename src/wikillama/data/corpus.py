@@ -18,6 +18,7 @@ from wikillama.data.dialogue import BadRow, Dialogue, Example, OnBadRow, refuse
 from wikillama.data.grounding import ground
 from wikillama.data.hub import open_split, read_hub
 from wikillama.data.jsonl import read_jsonl
+from wikillama.data.retrieval.on_demand import IndexSource
 from wikillama.data.rows import dialogues_of
 from wikillama.data.wow import SPLIT_FILES, read_wow
 from wikillama.errors import InputError
@@ -179,14 +180,22 @@ def limit_of(data: DataConfig, split: Split) -> int | None:
     return limit
 
 
-def load_examples(data: DataConfig, knowledge: KnowledgeConfig, split: Split, seed: int = 0) -> list[Example]:
+def load_examples(
+    data: DataConfig,
+    knowledge: KnowledgeConfig,
+    split: Split,
+    seed: int = 0,
+    index: IndexSource | None = None,
+) -> list[Example]:
     """The grounded examples of a split, cut to `data.limit_*` by taking turns evenly from all of it.
+
+    `index` is what knowledge of the source `index` is looked up in.
 
     Raises InputError where the split holds no Wizard turn.
     """
     bad: list[BadRow] = []
     dialogues = read_dialogues(data, split, bad.append if data.on_bad_row == "skip" else refuse)
-    found = list(ground(dialogues, knowledge.for_split(split), seed))
+    found = list(ground(dialogues, knowledge.for_split(split), seed, index))
     if bad:
         log.warning("%s: %d bad rows left out, such as %s: %s", split, len(bad), bad[0].where, bad[0].reason)
     if not found:

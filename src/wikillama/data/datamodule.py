@@ -6,11 +6,12 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from wikillama.config.schema import DataConfig, KnowledgeConfig, PackingConfig, PromptConfig, TrainerConfig
-from wikillama.data.batching import Collator, PackingCollator, ResumableLoader
+from wikillama.data.batching import Batch, Collator, PackingCollator, ResumableLoader
 from wikillama.data.corpus import evenly, limit_of
 from wikillama.data.encode import Encoded
 from wikillama.data.packing import best_fit
 from wikillama.data.prepared import Advance, EncodedExamples, Prepared, TokenizerSource, prepare
+from wikillama.data.retrieval.on_demand import IndexSource
 
 
 class PackedRows(Sequence[list[Encoded]]):
@@ -52,11 +53,12 @@ class WowDataModule(LightningDataModule):
         seed: int,
         cache_dir: str,
         advance: Advance | None = None,
+        index: IndexSource | None = None,
     ) -> None:
         super().__init__()
         self.data, self.knowledge, self.prompt, self.packing = data, knowledge, prompt, packing
         self.tokenizer, self.trainer_config, self.seed = tokenizer, trainer, seed
-        self.cache_dir, self.advance = cache_dir, advance
+        self.cache_dir, self.advance, self.index = cache_dir, advance, index
         self._loader: ResumableLoader | None = None
         self._resumed: dict[str, int] | None = None
 
@@ -76,6 +78,7 @@ class WowDataModule(LightningDataModule):
             self.cache_dir,
             self.seed,
             self.advance,
+            self.index,
         )
         places = evenly(prepared.facts.replies, limit_of(self.data, split))  # type: ignore[arg-type]
         return prepared, EncodedExamples(prepared, places)
@@ -96,6 +99,16 @@ class WowDataModule(LightningDataModule):
         if self._resumed is not None:
             self._loader.load_state_dict(self._resumed)
         return self._loader
+
+    def largest_batch(self, batch_size: int) -> Batch:
+        """A micro-batch of the longest examples or rows: no other takes more memory."""
+        if self.packing.strategy == "none":
+            longest = sorted(range(len(self.train)), key=lambda i: -self.train.lengths[i])[:batch_size]
+            return Collator(self.pad_id)([self.train[i] for i in longest])
+        rows = PackedRows(self.train, self.packing.length)
+        lengths = rows.lengths
+        longest = sorted(range(len(rows)), key=lambda i: -lengths[i])[:batch_size]
+        return PackingCollator(self.pad_id)([rows[i] for i in longest])
 
     def state_dict(self) -> dict[str, int]:
         return self._loader.state_dict() if self._loader is not None else {}

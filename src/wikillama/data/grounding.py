@@ -4,6 +4,9 @@ Of the reply's own turn nothing can be seen but its gold sentence, in the modes 
 collection retrieved for a turn was retrieved with that turn's text as the query: the reply would shine through it. On
 hand for a reply are the passage of the chosen topic and what the two turns before it brought up, as in ParlAI
 (parlai/tasks/wizard_of_wikipedia/agents.py, facebookresearch/ParlAI at a29567f7).
+
+With `source: index` sentences come from an index of articles instead, asked with the topic and the turns before the
+reply; rows that bring no passages have no other way.
 """
 
 import hashlib
@@ -11,23 +14,35 @@ import random
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from wikillama.config.schema import KnowledgeConfig
 from wikillama.data.dialogue import Dialogue, Example, Passage, Sentence, Speaker, Turn
+from wikillama.data.retrieval.on_demand import IndexSource
 from wikillama.data.selection import rank
 
+if TYPE_CHECKING:
+    from wikillama.data.retrieval.index import Index
 
-def ground(dialogues: Iterable[Dialogue], knowledge: KnowledgeConfig, seed: int = 0) -> Iterator[Example]:
+
+def ground(
+    dialogues: Iterable[Dialogue], knowledge: KnowledgeConfig, seed: int = 0, index: IndexSource | None = None
+) -> Iterator[Example]:
     """Yield an example for each target turn, in order, holding a few dialogues in memory.
 
     `seed` decides on distractors and dropout in `mixed` mode, turn by turn: the order of dialogues does not matter.
+    `index` is what knowledge of the source `index` is looked up in.
     """
     if knowledge.mode == "shuffled":
         yield from _shuffled(dialogues)
         return
+    found: Index | None = None
+    if knowledge.source == "index" and knowledge.mode in ("retrieved", "mixed"):
+        assert index is not None  # who asks for it, gives it
+        found = index.open()
     for dialogue in dialogues:
         for place, turn in _targets(dialogue):
-            yield _example(dialogue, place, turn, _shown(dialogue, place, turn, knowledge, seed))
+            yield _example(dialogue, place, turn, _shown(dialogue, place, turn, knowledge, seed, found))
 
 
 def _targets(dialogue: Dialogue) -> Iterator[tuple[int, Turn]]:
@@ -48,15 +63,18 @@ def _example(dialogue: Dialogue, place: int, turn: Turn, shown: tuple[Sentence, 
     )
 
 
-def _shown(dialogue: Dialogue, place: int, turn: Turn, knowledge: KnowledgeConfig, seed: int) -> tuple[Sentence, ...]:
+def _shown(
+    dialogue: Dialogue, place: int, turn: Turn, knowledge: KnowledgeConfig, seed: int, index: "Index | None"
+) -> tuple[Sentence, ...]:
     if knowledge.mode == "none":
         return ()
-    on_hand = candidates(dialogue, place)
+    on_hand = candidates(dialogue, place) if index is None else _looked_up(dialogue, place, knowledge, index)
     gold = [_titled(turn.knowledge, on_hand)] if turn.knowledge else []
     if knowledge.mode == "gold":
         return tuple(gold)
     if knowledge.mode == "retrieved":
-        return tuple(_retrieved(dialogue, place, on_hand)[: knowledge.k])
+        ranked = on_hand if index is not None else _retrieved(dialogue, place, on_hand)
+        return tuple(ranked[: knowledge.k])
     draw = random.Random(hashlib.sha256(f"{seed} {dialogue.id}:{place}".encode()).digest())
     if draw.random() < knowledge.dropout:
         return ()
@@ -95,6 +113,17 @@ def _retrieved(dialogue: Dialogue, place: int, on_hand: list[Sentence]) -> list[
     query = " ".join([dialogue.topic or "", *(turn.text for turn in dialogue.turns[max(0, place - 2) : place])])
     ranked = [fresh[i] for i in rank(query, [f"{s.title} {s.text}" for s in fresh])]
     return ranked + [s for s in on_hand if s.text.strip() in used]
+
+
+def _looked_up(dialogue: Dialogue, place: int, knowledge: KnowledgeConfig, index: "Index") -> list[Sentence]:
+    """The best sentences of an index, best first: as many as are shown, or one more than are to distract.
+
+    One of those may be the gold sentence. What the Wizard has used already comes last.
+    """
+    turns = [turn.text for turn in dialogue.turns[:place]]
+    told = [turn.knowledge for turn in dialogue.turns[:place] if turn.knowledge]
+    count = knowledge.k if knowledge.mode == "retrieved" else knowledge.distractors + 1
+    return [found.sentence for found in index.search(dialogue.topic, turns, count, told)]
 
 
 def _shuffled(dialogues: Iterable[Dialogue]) -> Iterator[Example]:

@@ -33,6 +33,7 @@ from wikillama.data.grounding import ground
 from wikillama.data.hashing import remembered_sha256
 from wikillama.data.hub import open_split
 from wikillama.data.prompt import messages
+from wikillama.data.retrieval.on_demand import IndexSource
 from wikillama.errors import InputError
 
 if TYPE_CHECKING:
@@ -136,14 +137,17 @@ def prepare(
     cache_dir: str,
     seed: int = 0,
     advance: Advance | None = None,
+    index: IndexSource | None = None,
 ) -> Prepared:
-    """The entry of a split, made where it is not there yet.
+    """The entry of a split, made where it is not there yet. `index` is what knowledge of that source is looked up in.
 
     Raises InputError for what cannot be read, for a split without a Wizard turn, and where the cache cannot be
     written.
     """
     cache = Path(cache_dir).expanduser()
-    key = _key(data, knowledge.for_split(split), prompt, split, tokenizer, cache, seed)
+    shown = knowledge.for_split(split)
+    index = index if shown.mode in ("retrieved", "mixed") else None
+    key = _key(data, shown, prompt, split, tokenizer, cache, seed, index)
     folder = cache / "prepared" / f"{data.name}-{split}-{key}"
     if (folder / "facts.json").is_file():
         return Prepared(folder, _read_facts(folder), was_there=True)
@@ -156,7 +160,7 @@ def prepare(
             shutil.rmtree(part, ignore_errors=True)  # of a process that was killed: this one holds the lock
             part.mkdir()
             try:
-                facts = _fill(part, data, knowledge.for_split(split), prompt, split, tokenizer.load(), seed, advance)
+                facts = _fill(part, data, shown, prompt, split, tokenizer.load(), seed, advance, index)
                 part.rename(folder)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
@@ -175,6 +179,7 @@ def _key(
     tokenizer: TokenizerSource,
     cache: Path,
     seed: int,
+    index: IndexSource | None,
 ) -> str:
     parts = {
         "layout": _LAYOUT,
@@ -182,6 +187,7 @@ def _key(
         "sources": [_identity(data, source, cache) for source in sources(data, split)],
         "split": split,
         "knowledge": knowledge.model_dump(exclude={"held_out"}),
+        "index": None if index is None else index.fingerprint,
         "prompt": prompt.model_dump(),
         "tokenizer": tokenizer.fingerprint,
         "seed": seed if knowledge.mode == "mixed" else None,
@@ -208,6 +214,7 @@ def _fill(
     tokenizer: "PreTrainedTokenizerBase",
     seed: int,
     advance: Advance | None,
+    index: IndexSource | None,
 ) -> Facts:
     """Read, ground, format and encode a split into `folder`, a batch being encoded while the next one is read."""
     started = time.perf_counter()
@@ -224,7 +231,7 @@ def _fill(
         dialogues = read_dialogues(data, split, on_bad_row, lambda done, size: say("extraction", done, size))
         waiting: tuple[list[Example], Future[list[Encoded]]] | None = None
         with pa.ipc.new_stream(file, _SCHEMA) as writer:
-            for batch in _batches(ground(_counted(dialogues, facts), knowledge, seed)):
+            for batch in _batches(ground(_counted(dialogues, facts), knowledge, seed, index)):
                 conversations = [messages(example, prompt) for example in batch]
                 facts.replies += len(batch)
                 facts.without_knowledge += sum(example.gold_knowledge is None for example in batch)

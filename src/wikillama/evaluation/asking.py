@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from wikillama.config.schema import KnowledgeConfig
 from wikillama.data.corpus import evenly
 from wikillama.data.dialogue import Example, Sentence
+from wikillama.data.retrieval.on_demand import IndexSource
 from wikillama.data.selection import rank
 from wikillama.evaluation.judging.verdict import Judge
 from wikillama.evaluation.questions import Question, knowledge_for
@@ -29,16 +30,22 @@ def stratified(questions: Sequence[Question], limit: int | None) -> list[Questio
     ]
 
 
-def as_examples(questions: Sequence[Question], knowledge: KnowledgeConfig) -> list[Example]:
+def as_examples(
+    questions: Sequence[Question], knowledge: KnowledgeConfig, index: IndexSource | None = None
+) -> list[Example]:
     """Each question as the opening of a conversation, with the knowledge that a mode shows.
 
-    `retrieved`: the best k sentences of the passage, distractors included, ranked against the question. `shuffled`:
-    the gold knowledge of a question of another topic.
+    `retrieved`: the best k sentences of the passage, distractors included, ranked against the question; with an index,
+    the best k of that. `shuffled`: the gold knowledge of a question of another topic.
     """
     examples = []
     for place, question in enumerate(questions):
-        shown = knowledge_for(question, "gold") if knowledge.mode == "gold" else []
-        if knowledge.mode == "retrieved":
+        shown: Sequence[tuple[str | None, str]] = []
+        if knowledge.mode == "gold":
+            shown = knowledge_for(question, "gold")
+        elif knowledge.mode == "retrieved" and index is not None:
+            shown = [found.sentence for found in index.open().search(None, [question.question], knowledge.k)]
+        elif knowledge.mode == "retrieved":
             on_hand = knowledge_for(question, "retrieved")
             order = rank(question.question, [f"{title} {text}" for title, text in on_hand])
             shown = [on_hand[i] for i in order[: knowledge.k]]

@@ -12,6 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from wikillama.errors import InputError
 from wikillama.evaluation.matrices import Matrix, topic_by_label
+from wikillama.evaluation.paired_metrics import MetricPair, compare_turns
 from wikillama.evaluation.pairwise import Pair, TopicChange, compare_pairs
 from wikillama.evaluation.raters import NAN, PEOPLE, Annotators, JudgeCheck, check_judge, compare_annotators
 from wikillama.evaluation.resampling import Estimate
@@ -79,8 +80,9 @@ class KnowledgeEffect:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All that is computed. `human_pairs` are as `pairs`, by people's labels where both systems have some; these and
-    `judge` are empty where the labels themselves are people's (`by_people`)."""
+    """All that is computed. `pairs` are over questions, `metric_pairs` over turns of dialogues. `human_pairs` are as
+    `pairs`, by people's labels where both systems have some; these and `judge` are empty where the labels themselves
+    are people's (`by_people`)."""
 
     by_people: bool
     systems: tuple[Judged, ...]
@@ -88,6 +90,7 @@ class Comparison:
     human_pairs: tuple[Pair, ...]
     judge: tuple[JudgeCheck, ...]
     annotators: Annotators
+    metric_pairs: tuple[MetricPair, ...]
     knowledge: tuple[KnowledgeEffect, ...]
     reported: tuple[Judged, ...]
     reported_pairs: tuple[ReportedPair, ...]
@@ -113,6 +116,7 @@ def compare(evaluation: Evaluation) -> Comparison:
         human_pairs=compare_pairs(beside, topics),
         judge=() if by_people else check_judge(evaluation),
         annotators=compare_annotators(evaluation.annotators),
+        metric_pairs=compare_turns({s.name: s.predictions for s in evaluation.systems if s.predictions}),
         knowledge=tuple(filter(None, map(_knowledge_effect, evaluation.systems))),
         reported=tuple(map(_reported, REPORTED)),
         reported_pairs=tuple(_reported_pair(a, b) for a, b in combinations(REPORTED, 2)),

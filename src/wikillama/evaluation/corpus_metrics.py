@@ -149,11 +149,16 @@ def _means(
 
 def _bleu_estimate(replies: Sequence[Reply], clusters: Sequence[str], resamples: int, seed: int) -> Estimate:
     """Corpus BLEU-4 from sacreBLEU's counts of each reply, which add up to those of the corpus."""
-    bleu = BLEU(effective_order=True)  # what sacreBLEU wants of single sentences; the counts are the same
-    scores = [bleu.sentence_score(reply.reply, list(reply.references)) for reply in replies]
-    sums = cluster_sums([[s.sys_len, s.ref_len, *s.counts, *s.totals] for s in scores], clusters)
+    sums = cluster_sums(bleu_counts(replies), clusters)
     drawn = corpus_bleu(resampled_sums(sums, resamples, seed))
     return _interval(float(corpus_bleu(sums.sum(0, keepdims=True))[0]), drawn, len(sums), len(replies))
+
+
+def bleu_counts(replies: Sequence[Reply]) -> list[list[float]]:
+    """What each reply adds to the sums that `corpus_bleu` takes."""
+    bleu = BLEU(effective_order=True)  # what sacreBLEU wants of single sentences; the counts are the same
+    scores = [bleu.sentence_score(reply.reply, list(reply.references)) for reply in replies]
+    return [[s.sys_len, s.ref_len, *s.counts, *s.totals] for s in scores]
 
 
 def corpus_bleu(sums: Floats) -> Floats:

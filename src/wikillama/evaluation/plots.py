@@ -34,16 +34,17 @@ _STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # names of systems may hold dollar signs
 }
 # light and dark tell the first three apart in grey, hatches the next ones
-_FILLS = ("#c3d4e3", "#6f97b8", "#1f3f5e")
+FILLS = ("#c3d4e3", "#6f97b8", "#1f3f5e")
 _HATCHES = ("", "///", "...")
 _REPORTED_HATCHES = ("////", "....", "xxxx", "----", "||||")
-_MARKERS = "osD^vP*X"
+MARKERS = "osD^vP*X"
 _HALO = [withStroke(linewidth=2, foreground="white")]  # a dark line stays seen on a dark bar
 
 _Draw = TypeVar("_Draw", bound=Callable[..., Any])
 
 
-def _styled(draw: _Draw) -> _Draw:
+def styled(draw: _Draw) -> _Draw:
+    """Draws in the style of all figures."""
     return mpl.rc_context(_STYLE)(draw)  # type: ignore[return-value]
 
 
@@ -64,7 +65,7 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-@_styled
+@styled
 def topic_bars(systems: Sequence[Judged], reported: Sequence[Judged] = (), width: float = PAGE) -> Figure:
     """Correct answers by topic, a bar a system with Wilson's interval; systems that the study reports are hatched on
     white. In counts where every topic has as many questions, else in per cent. Narrow figures lie on their side."""
@@ -87,7 +88,7 @@ def topic_bars(systems: Sequence[Judged], reported: Sequence[Judged] = (), width
             [unit * max(0.0, share.high - share.value) for share in known.values()],
         ]
         look = _look(place) if place < len(systems) else _reported_look(place - len(systems))
-        look["label"] = f"{_short(system.name)}{', reported' * system.reported}: {system.correct} of {system.strict.n}"
+        look["label"] = f"{short(system.name)}{', reported' * system.reported}: {system.correct} of {system.strict.n}"
         look["error_kw"] = {"ecolor": "0.1", "elinewidth": 0.7, "capsize": min(1.8, 10 * step), "path_effects": _HALO}
         if upright:
             axes.bar(list(known), values, step * 0.94, yerr=spread, **look)
@@ -107,7 +108,7 @@ def topic_bars(systems: Sequence[Judged], reported: Sequence[Judged] = (), width
     return figure
 
 
-@_styled
+@styled
 def matrix(table: Matrix, note: str = "", width: float = COLUMN) -> Figure:
     """A table of counts, the darker the greater its share of the row; `note` stands under the title."""
     rows, columns = len(table.row_names), len(table.column_names)
@@ -132,8 +133,8 @@ def matrix(table: Matrix, note: str = "", width: float = COLUMN) -> Figure:
     axes.tick_params(which="both", length=0)
     for spine in axes.spines.values():
         spine.set(visible=True, linewidth=0.6, color="0.5")
-    axes.set_ylabel(_short(table.row, 30))
-    axes.set_xlabel(_short(table.column, 30))
+    axes.set_ylabel(short(table.row, 30))
+    axes.set_xlabel(short(table.column, 30))
     title = "\n".join(textwrap.wrap(f"{table.title}, n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{table.n}", int(14 * width)))
     figure.suptitle(f"{title}\n{note}" if note else title, fontsize=8.5)
     return figure
@@ -151,7 +152,7 @@ def agreement_matrix(agreement: Agreement, width: float = COLUMN) -> Figure:
     return matrix(agreement, note, width)
 
 
-@_styled
+@styled
 def costs(points: Sequence[CostPoint], merit: str, width: float = PAGE) -> Figure | None:
     """The merit of systems against adapter size, memory and reply time: a panel for each that any system has a figure
     of; None where there is no figure at all."""
@@ -191,16 +192,16 @@ def _cost_panel(panel: Axes, name: str, found: Sequence[tuple[CostPoint, float |
             [cost],
             [merit.value],
             yerr=spread,
-            fmt=_MARKERS[place % len(_MARKERS)],
+            fmt=MARKERS[place % len(MARKERS)],
             markersize=6,
-            markerfacecolor=_FILLS[place % len(_FILLS)],
+            markerfacecolor=FILLS[place % len(FILLS)],
             markeredgecolor="black",
             ecolor="0.4",
             elinewidth=0.8,
             capsize=2,
             label=_label(point),
         )
-    without = ", ".join(_short(point.name, 24) for point, cost in found if cost is None)
+    without = ", ".join(short(point.name, 24) for point, cost in found if cost is None)
     panel.set_xlabel(f"{name}\n(without: {without})" if without else name)
     panel.set_xlim(0, 1.15 * max(cost for _, cost in found if cost is not None) or 1)
     panel.grid(color="0.9", linewidth=0.6)
@@ -208,13 +209,13 @@ def _cost_panel(panel: Axes, name: str, found: Sequence[tuple[CostPoint, float |
 
 
 def _label(point: CostPoint) -> str:
-    return f"{_short(point.name)}: {share(point.merit.value)}"
+    return f"{short(point.name)}: {share(point.merit.value)}"
 
 
 def _look(place: int) -> dict[str, Any]:
-    fill = _FILLS[place % len(_FILLS)]
-    hatch = _HATCHES[place // len(_FILLS) % len(_HATCHES)]
-    return {"facecolor": fill, "edgecolor": "black" if fill != _FILLS[-1] else "0.75", "hatch": hatch, "linewidth": 0.5}
+    fill = FILLS[place % len(FILLS)]
+    hatch = _HATCHES[place // len(FILLS) % len(_HATCHES)]
+    return {"facecolor": fill, "edgecolor": "black" if fill != FILLS[-1] else "0.75", "hatch": hatch, "linewidth": 0.5}
 
 
 def _reported_look(place: int) -> dict[str, Any]:
@@ -222,6 +223,6 @@ def _reported_look(place: int) -> dict[str, Any]:
     return {"facecolor": "white", "edgecolor": "0.25", "hatch": hatch, "linewidth": 0.5}
 
 
-def _short(name: str, most: int = 40) -> str:
+def short(name: str, most: int = 40) -> str:
     """A long name without its middle."""
     return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most // 2 - 1) :]}"

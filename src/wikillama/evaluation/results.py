@@ -24,6 +24,24 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Prediction:
+    """A held-out turn with a system's reply to it, and how likely the system finds the human one."""
+
+    id: str
+    dialogue_id: str
+    topic: str | None
+    history: tuple[str, ...]
+    knowledge: tuple[str, ...]  # sentences that the system saw
+    gold_knowledge: str | None
+    reference: str
+    reply: str
+    f1: float
+    kf1: float | None
+    nll: float | None = None  # of the reference with its end token, nats; None: not measured
+    tokens: int | None = None  # of the same
+
+
+@dataclass(frozen=True, slots=True)
 class Costs:
     """What a system takes. Seconds are wall time on `hardware`; None: not measured."""
 
@@ -38,13 +56,14 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class SystemResult:
-    """One system. `answers` is empty for suites of dialogues, which have metrics alone."""
+    """One system. Suites of dialogues leave `answers` empty, suites of questions `predictions`."""
 
     name: str
     costs: Costs
     answers: tuple[Answer, ...] = ()
     metrics: Mapping[str, Estimate] = field(default_factory=dict)  # named as in `corpus_metrics.score_replies`
     shuffled_kf1: Estimate | None = None  # knowledge-F1 of replies that saw another dialogue's knowledge
+    predictions: tuple[Prediction, ...] = ()
 
     @property
     def labels(self) -> dict[str, str]:

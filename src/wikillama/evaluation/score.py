@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wikillama.config.schema import EvaluationConfig
 from wikillama.data.dialogue import Example
@@ -12,6 +12,7 @@ from wikillama.evaluation.corpus_metrics import Reply, score_replies
 from wikillama.evaluation.likelihood import likelihoods, ratio
 from wikillama.evaluation.metrics import RareWords, f1
 from wikillama.evaluation.resampling import Estimate
+from wikillama.evaluation.results import Prediction
 from wikillama.evaluation.system import System
 
 
@@ -36,22 +37,6 @@ class Scores:
         return values | {f"{prefix}/turns": float(self.turns), f"{prefix}/target_tokens": float(self.target_tokens)}
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """A held-out turn with a system's reply to it."""
-
-    id: str
-    dialogue_id: str
-    topic: str | None
-    history: tuple[str, ...]
-    knowledge: tuple[str, ...]
-    gold_knowledge: str | None
-    reference: str
-    reply: str
-    f1: float
-    kf1: float | None
-
-
 def score(
     system: System,
     examples: Sequence[Example],
@@ -62,7 +47,10 @@ def score(
     """Loss and perplexity of the human replies, and overlap of the system's own greedy replies with them."""
     encoded = encode_all(examples, system.prompt, system.tokenizer, system.max_length)
     likely = likelihoods(system, encoded, evaluation, progress and f"{progress}: loss")
-    predictions = predict(system, examples, evaluation, progress)
+    predictions = [
+        replace(said, nll=found.nll, tokens=found.tokens)
+        for said, found in zip(predict(system, examples, evaluation, progress), likely, strict=True)
+    ]
     clusters = [example.dialogue_id for example in examples]
     nll, tokens = [x.nll for x in likely], [float(x.tokens) for x in likely]
     loss = ratio(nll, tokens, clusters, evaluation.resamples)

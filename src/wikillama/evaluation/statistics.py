@@ -15,7 +15,6 @@ from statsmodels.stats.proportion import proportion_confint
 
 from wikillama.errors import InputError
 from wikillama.evaluation.resampling import (
-    ROWS,
     Estimate,
     Floats,
     cluster_sums,
@@ -148,23 +147,6 @@ def paired_bootstrap(
     sums = cluster_sums(np.column_stack([differences, np.ones(len(differences))]), clusters)
     drawn = resampled_sums(sums, resamples, seed)
     return percentile_interval(float(np.mean(differences)), drawn[:, 0] / drawn[:, 1], len(differences))
-
-
-def approximate_randomization(
-    differences: Sequence[float], clusters: Sequence[Hashable], resamples: int = 10_000, seed: int = 0
-) -> float:
-    """The p of no difference: how often random swaps of the two systems, a whole cluster at a time, differ as much.
-
-    Counts the seen assignment as one of them, so p is never 0 (Phipson and Smyth 2010).
-    """
-    sums = cluster_sums(np.asarray(differences, float)[:, None], clusters)[:, 0]
-    seen = abs(sums.sum()) * (1 - 1e-12)  # another order of summing rounds otherwise
-    rng = np.random.default_rng(seed)
-    as_large = 0
-    for start in range(0, resamples, ROWS):
-        signs = 2.0 * rng.integers(2, size=(min(ROWS, resamples - start), len(sums))) - 1
-        as_large += int(np.count_nonzero(np.abs(signs @ sums) >= seen))
-    return (1 + as_large) / (1 + resamples)
 
 
 def kappa(table: ArrayLike, resamples: int = 10_000, seed: int = 0) -> Estimate:

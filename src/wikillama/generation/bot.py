@@ -1,49 +1,128 @@
 """A base with its adapter, ready to talk."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
+import torch
 from peft import PeftModel
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from wikillama.data.dialogue import Example, Sentence, Speaker
-from wikillama.data.encode import encode, end_token_id
-from wikillama.generation.batched import generate
+from wikillama.data.encode import Encoded, encode, end_token_id
+from wikillama.data.prompt import Message
+from wikillama.errors import InputError
+from wikillama.generation.decoding import GREEDY, Sampling, produce, runs_in_circles, text_pieces
+from wikillama.generation.streaming import Clock, End, ReplyStats, ReplyStream, Turns
+from wikillama.model.dense import dense_weights
+from wikillama.model.loss import causal_lm
 from wikillama.model.recipe import Recipe
+
+CONTEXT = 2048  # tokens that a conversation may have at least, where the base has room for them
 
 
 @dataclass(frozen=True)
 class Bot:
-    """The Wizard's side of a conversation."""
+    """The Wizard's side of a conversation. Several threads may ask; they are answered one after the other.
+
+    `history` holds the utterances so far, oldest first: plain strings, of which the last is by the person spoken to
+    and speakers alternate, or messages with roles, where a system message takes the place of the one trained with.
+    `knowledge` holds sentences to answer from. What does not fit `context` is dropped from the history's old end.
+
+    On a CPU, 4-bit weights are unpacked for each reply. A process that goes on replying keeps them so, which saves
+    their unpacking: `with dense_weights(bot.model): ...`.
+    """
 
     model: PeftModel | LlamaForCausalLM
     tokenizer: PreTrainedTokenizerBase
     recipe: Recipe
+    turns: Turns = field(default_factory=Turns, init=False, repr=False, compare=False)
 
-    def reply(self, history: Sequence[str], knowledge: Sequence[str] = (), topic: str | None = None) -> str:
-        """The reply to a conversation.
+    @property
+    def context(self) -> int:
+        """Tokens of prompt and reply: those of training, and at least CONTEXT where the base has positions for them.
 
-        `history` holds the utterances so far, oldest first, the last one by the person spoken to; `knowledge` holds
-        sentences to answer from. History that does not fit the context is dropped from its old end.
+        Training cuts for its budget; a conversation need not forget because of that.
         """
-        recipe = self.recipe
+        positions: int = self.model.config.max_position_embeddings
+        return min(positions, max(self.recipe.max_length, CONTEXT))
+
+    def reply(
+        self,
+        history: Sequence[str | Message],
+        knowledge: Sequence[str] = (),
+        topic: str | None = None,
+        *,
+        max_new_tokens: int | None = None,
+        sampling: Sampling = GREEDY,
+    ) -> str:
+        """The reply to a conversation, as `stream` makes it."""
+        return "".join(self.stream(history, knowledge, topic, max_new_tokens=max_new_tokens, sampling=sampling))
+
+    def stream(
+        self,
+        history: Sequence[str | Message],
+        knowledge: Sequence[str] = (),
+        topic: str | None = None,
+        *,
+        max_new_tokens: int | None = None,
+        sampling: Sampling = GREEDY,
+    ) -> ReplyStream:
+        """The reply as pieces of text, each as soon as it is made; greedy unless `sampling` says otherwise.
+
+        `max_new_tokens` is by default what the adapter was evaluated with. A greedy reply is the one that
+        `generation.batched` gives, but that it ends where it runs in circles, and never within a character. Raises
+        InputError for a length or a sampling that cannot be.
+        """
+        sampling.check()
+        limit = self.recipe.max_new_tokens if max_new_tokens is None else max_new_tokens
+        if not 1 <= limit <= self.context // 2:
+            raise InputError(f"max_new_tokens={limit}: give 1 to {self.context // 2}, half of this model's context")
+        prompt = self._prompt(history, knowledge, topic, self.context - limit)
+        end_id = end_token_id(self.recipe.prompt, self.tokenizer)
+        clock = Clock()
+
+        def make(put: Callable[[str], bool]) -> ReplyStats:
+            clock.begin()
+            self.model.eval()
+            end: End = "length"
+            with torch.inference_mode(), dense_weights(self.model):
+                made = produce(causal_lm(self.model), prompt.input_ids, end_id, limit, sampling)
+                for piece in text_pieces(clock.counted(made), self.tokenizer):
+                    if not put(piece):
+                        end = "closed"
+                    elif clock.tokens[-1] == end_id:
+                        end = "stop"
+                    elif runs_in_circles(clock.tokens):
+                        end = "repetition"
+                    if end != "length":
+                        break
+            return clock.stats(end, prompt)
+
+        return ReplyStream(self.turns, make)
+
+    def _prompt(
+        self, history: Sequence[str | Message], knowledge: Sequence[str], topic: str | None, room: int
+    ) -> Encoded:
+        said = _messages(history)
+        system = "\n".join(message.content for message in said if message.role == "system")
+        prompt = self.recipe.prompt.model_copy(update={"system": system}) if system else self.recipe.prompt
         example = Example(
             id="chat",
             dialogue_id="chat",
-            history=_speakers(history),
+            history=tuple((_SPEAKERS[m.role], m.content) for m in said if m.role != "system"),
             response="",
             knowledge=tuple(Sentence(topic, text) for text in knowledge),
             topic=topic,
         )
-        prompt = encode(example, recipe.prompt, self.tokenizer, recipe.max_length - recipe.max_new_tokens, reply=False)
-        end = end_token_id(recipe.prompt, self.tokenizer)
-        return generate(self.model, self.tokenizer, [prompt.input_ids], end, recipe.max_new_tokens, batch_size=1)[
-            0
-        ].text
+        return encode(example, prompt, self.tokenizer, room, reply=False)
 
 
-def _speakers(history: Sequence[str]) -> tuple[tuple[Speaker, str], ...]:
-    """Speakers alternate, and the Apprentice spoke last."""
-    return tuple(
-        ("apprentice" if (len(history) - place) % 2 == 1 else "wizard", text) for place, text in enumerate(history)
-    )
+_SPEAKERS: dict[str, Speaker] = {"user": "apprentice", "assistant": "wizard"}
+
+
+def _messages(history: Sequence[str | Message]) -> list[Message]:
+    """With roles where there are none: speakers alternate, and the user spoke last."""
+    return [
+        said if isinstance(said, Message) else Message("user" if (len(history) - place) % 2 else "assistant", said)
+        for place, said in enumerate(history)
+    ]

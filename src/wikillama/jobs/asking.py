@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from wikillama.config.schema import EvaluationConfig, KnowledgeConfig
+from wikillama.data.retrieval.on_demand import IndexSource
 from wikillama.evaluation.answering import answers
 from wikillama.evaluation.asking import as_examples, judged
 from wikillama.evaluation.judging.verdict import Judge
@@ -22,9 +23,10 @@ def ask(
     knowledge: KnowledgeConfig,
     evaluation: EvaluationConfig,
     judge: Judge,
+    index: IndexSource | None = None,
 ) -> tuple[Answer, ...]:
     """The system's judged answers to questions."""
-    examples = as_examples(questions, knowledge)
+    examples = as_examples(questions, knowledge, index)
     made = answers(system, examples, evaluation, bar(f"{system.name}: questions"))
     return judged(questions, examples, [reply.text for reply in made], judge)
 

@@ -11,6 +11,7 @@ from wikillama.config.schema import DataConfig, EvaluateConfig
 from wikillama.data.corpus import load_examples, read_dialogues
 from wikillama.data.dialogue import Example
 from wikillama.data.locate import locate
+from wikillama.data.retrieval.on_demand import IndexSource
 from wikillama.errors import InputError
 from wikillama.evaluation.answering import costs
 from wikillama.evaluation.asking import as_examples, stratified
@@ -24,12 +25,15 @@ from wikillama.evaluation.score import as_reply, predict, score, score_texts
 from wikillama.evaluation.system import System
 from wikillama.jobs.asking import ask, provenance
 from wikillama.jobs.console import Phases, bar, console, download_bar, quiet_libraries
+from wikillama.jobs.index import knowledge_index
 from wikillama.jobs.judges import answer_judge
 from wikillama.jobs.review import ReviewedLabels, create, reviewed
 from wikillama.jobs.systems import systems_of
 from wikillama.jobs.tables import counts_table, scores_table, transition_table
 from wikillama.model.base import device_of
 from wikillama.tracking.facts import hardware, shown
+from wikillama.tracking.registry.evaluations import systems_tag
+from wikillama.tracking.remote import ui
 from wikillama.tracking.run import TrackedRun, tracked_run
 from wikillama.training.callbacks import peak_memory_gb
 
@@ -45,6 +49,7 @@ class _Suite:
     judge: Judge | None  # of answers to questions
     rare: RareWords | None  # words that are rare in train; of suites of dialogues
     shuffled: list[Example]  # the same turns under another dialogue's knowledge; none: no control
+    index: IndexSource | None = None  # that knowledge for questions is looked up in
 
 
 def evaluate(cfg: EvaluateConfig) -> Evaluation:
@@ -60,8 +65,10 @@ def evaluate(cfg: EvaluateConfig) -> Evaluation:
         suite = _suite(cfg)
     output = Path(HydraConfig.get().runtime.output_dir)
     with tracked_run(cfg.tracking, cfg, output) as run:
+        systems = systems_of(cfg)
+        run.tags(systems_tag((s.name, metric_name(s.name), s.fingerprint) for s in systems))
         results = []
-        for system in systems_of(cfg):
+        for system in systems:
             with phases(system.name, f"{len(suite.examples)} {'questions' if suite.questions else 'turns'}"):
                 results.append(_result(cfg, system, suite, run))
                 system.unload()
@@ -76,10 +83,9 @@ def evaluate(cfg: EvaluateConfig) -> Evaluation:
                 create(cfg, found)
         console.print()
         _print_tables(found)
-        store = shown(cfg.tracking.uri)
         console.print(f"wall time     {phases}")
         console.print(f"report        {shown(str(page))}   (also in the run, under {cfg.suite.name}/)", soft_wrap=True)
-        console.print(f"look further  mlflow ui --backend-store-uri {store}   (run {run.id})", soft_wrap=True)
+        console.print(f"look further  {ui(cfg.tracking.uri)}   (run {run.id})", soft_wrap=True)
     return found
 
 
@@ -88,7 +94,8 @@ def _suite(cfg: EvaluateConfig) -> _Suite:
         path = Path(cfg.suite.path).expanduser() if cfg.suite.path else None
         questions = stratified(load_questions(path), cfg.suite.limit)
         judge = answer_judge(cfg.judge, _under_test(cfg))
-        return _Suite(as_examples(questions, cfg.knowledge), questions, judge, None, [])
+        index = _index_of(cfg)
+        return _Suite(as_examples(questions, cfg.knowledge, index), questions, judge, None, [], index)
     with download_bar("corpus") as progress:
         located = locate(cfg.data, cfg.cache_dir, progress)
     rare = rare_words(turn.text for dialogue in read_dialogues(located, "train") for turn in dialogue.turns)
@@ -96,10 +103,18 @@ def _suite(cfg: EvaluateConfig) -> _Suite:
     return _Suite(_turns(cfg, located), [], None, rare, shuffled)
 
 
+def _index_of(cfg: EvaluateConfig) -> IndexSource | None:
+    """The index that questions are looked up in; they bring passages, and no corpus, of their own."""
+    if cfg.knowledge.source != "index":
+        return None
+    with download_bar("corpus") as progress:
+        return knowledge_index(cfg, locate(cfg.data, cfg.cache_dir, progress))
+
+
 def _turns(cfg: EvaluateConfig, data: DataConfig, shuffled: bool = False) -> list[Example]:
     assert cfg.suite.split is not None  # of suites of dialogues
     knowledge = cfg.knowledge.model_copy(update={"mode": "shuffled"}) if shuffled else cfg.knowledge
-    return load_examples(data, knowledge, cfg.suite.split, cfg.seed)
+    return load_examples(data, knowledge, cfg.suite.split, cfg.seed, knowledge_index(cfg, data))
 
 
 def _result(cfg: EvaluateConfig, system: System, suite: _Suite, run: TrackedRun) -> SystemResult:
@@ -112,7 +127,9 @@ def _result(cfg: EvaluateConfig, system: System, suite: _Suite, run: TrackedRun)
         scores, predictions = score(system, suite.examples, cfg.evaluation, suite.rare, progress=bar(system.name))
         run.json_lines(predictions, f"{name}/predictions.jsonl")
         run.metrics(scores.logged(name))
-        result = SystemResult(system.name, _costs(cfg, system, suite.examples), metrics=scores.metrics)
+        result = SystemResult(
+            system.name, _costs(cfg, system, suite.examples), metrics=scores.metrics, predictions=tuple(predictions)
+        )
         if suite.shuffled:
             control = predict(system, suite.shuffled, cfg.evaluation, progress=bar(f"{system.name}, shuffled"))
             shuffled = score_texts([as_reply(p) for p in control], cfg.evaluation).get("kf1")
@@ -125,7 +142,7 @@ def _result(cfg: EvaluateConfig, system: System, suite: _Suite, run: TrackedRun)
 def _ask(cfg: EvaluateConfig, system: System, suite: _Suite) -> SystemResult:
     evaluation = cfg.evaluation
     assert suite.judge is not None  # of suites of questions
-    found = ask(system, suite.questions, cfg.knowledge, evaluation, suite.judge)
+    found = ask(system, suite.questions, cfg.knowledge, evaluation, suite.judge, suite.index)
     return SystemResult(
         name=system.name,
         costs=_costs(cfg, system, suite.examples),

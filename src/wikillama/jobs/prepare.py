@@ -14,26 +14,32 @@ from wikillama.data.prepared import Prepared, TokenizerSource, prepare
 from wikillama.data.wow import OFFICIAL_COUNTS, OFFICIAL_TOPICS, STUDY_TOPICS
 from wikillama.errors import InputError
 from wikillama.jobs.console import Phases, StageBars, console, download_bar
+from wikillama.jobs.index import knowledge_index, make_index
 from wikillama.jobs.tokenizer import tokenizer_source
 
 SPLITS: tuple[Split, ...] = ("train", "valid_seen", "valid_unseen", "test_seen", "test_unseen")
 
 
 def run(cfg: PrepareConfig) -> dict[str, Prepared]:
-    """Make or find the cache of each split that the corpus has, and print a table of counts; or check the corpus."""
+    """Make or find the cache of each split that the corpus has, and print a table of counts; or check the corpus, or
+    make the index of its retriever."""
     phases = Phases()
     with download_bar("corpus") as progress:
         data = locate(cfg.data, cfg.cache_dir, progress)
     if cfg.check:
         _check(data)
         return {}
+    if cfg.index:
+        make_index(cfg.retriever, data, cfg.cache_dir)
+        return {}
+    index = knowledge_index(cfg, data)
     tokenizer = tokenizer_source(cfg.model, cfg.cache_dir)
     found: dict[str, Prepared] = {}
     for split in SPLITS:
         try:
             with phases(split, "extraction, conversion, instruction, training-ready"), StageBars(split) as bars:
                 found[split] = prepare(
-                    data, cfg.knowledge, cfg.prompt, split, tokenizer, cfg.cache_dir, cfg.seed, advance=bars
+                    data, cfg.knowledge, cfg.prompt, split, tokenizer, cfg.cache_dir, cfg.seed, bars, index
                 )
         except InputError as error:
             if split == "train":

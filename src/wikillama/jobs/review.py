@@ -7,6 +7,7 @@ from wikillama.config.schema import EvaluateConfig
 from wikillama.evaluation.results import Evaluation
 from wikillama.jobs.console import console
 from wikillama.tracking.facts import shown
+from wikillama.tracking.remote import is_server
 from wikillama.tracking.review.adjudication import adjudicate
 from wikillama.tracking.review.answers import Answer
 from wikillama.tracking.review.create import create_review
@@ -36,10 +37,13 @@ def create(cfg: EvaluateConfig, found: Evaluation) -> None:
     review = create_review(
         cfg.tracking.uri, review_experiment(cfg), answers, cfg.review.annotators, cfg.review.overlap, cfg.seed
     )
-    console.print(f"  {review.added} answers added; start the server, then open the page of an annotator:")
-    console.print(f"  mlflow server --backend-store-uri {shown(cfg.tracking.uri)} --host 127.0.0.1", soft_wrap=True)
+    address, start = shown(cfg.tracking.uri).rstrip("/"), ""
+    if not is_server(cfg.tracking.uri):
+        start = f"start the server, `mlflow server --backend-store-uri {address} --host 127.0.0.1`, then "
+        address = "http://127.0.0.1:5000"
+    console.print(f"  {review.added} answers added; {start}open the page of an annotator:", soft_wrap=True)
     for annotator in cfg.review.annotators:
-        console.print(f"  {annotator}: http://127.0.0.1:5000{review.page(annotator)}", soft_wrap=True, markup=False)
+        console.print(f"  {annotator}: {address}{review.page(annotator)}", soft_wrap=True, markup=False)
 
 
 def reviewed(cfg: EvaluateConfig) -> ReviewedLabels:

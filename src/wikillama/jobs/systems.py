@@ -6,9 +6,10 @@ from transformers import LlamaForCausalLM
 from wikillama.config.schema import EvaluateConfig
 from wikillama.evaluation.system import System, fingerprint
 from wikillama.model.base import base_weights_hash, device_of, load_base, load_tokenizer_only, resolve_dtype
+from wikillama.model.quantization import check_backend
 from wikillama.model.recipe import read_recipe
-from wikillama.tracking.loading import load_adapter
-from wikillama.tracking.registry import adapter_folder
+from wikillama.tracking.loading import check_base, load_adapter
+from wikillama.tracking.locating import adapter_folder
 
 BASE = "base"
 _MB = 1e6
@@ -18,7 +19,7 @@ def systems_of(cfg: EvaluateConfig) -> list[System]:
     """Each system of `cfg.systems`, loaded only when something has to be asked of it.
 
     An adapter brings its own base, quantization, prompt and context; the base takes the job's. Raises InputError for
-    what cannot be found.
+    what cannot be found or would not load, before anything is asked.
     """
     return [_base(cfg) if name == BASE else _adapter(cfg, name) for name in cfg.systems]
 
@@ -44,13 +45,19 @@ def _base(cfg: EvaluateConfig) -> System:
 def _adapter(cfg: EvaluateConfig, uri: str) -> System:
     folder = adapter_folder(uri, cfg.tracking.uri)
     recipe = read_recipe(folder)
+    recipe.check_weights(folder)
+    base_hash = base_weights_hash(recipe.model, cfg.cache_dir)
+    if cfg.strict_base:  # else loading warns
+        check_base(base_hash, recipe, uri)
+    check_backend(recipe.quantization, device_of(cfg.accelerator))
 
     def load() -> PeftModel | LlamaForCausalLM:
-        return load_adapter(str(folder), cfg.tracking.uri, cfg.accelerator, cfg.cache_dir).model
+        uri, strict = str(folder), cfg.strict_base
+        return load_adapter(uri, cfg.tracking.uri, cfg.accelerator, cfg.cache_dir, strict_base=strict).model
 
     return System(
         name=uri,
-        fingerprint=fingerprint(recipe.base_weights_hash, recipe.torch_dtype, recipe.quantization, folder),
+        fingerprint=fingerprint(base_hash, recipe.torch_dtype, recipe.quantization, folder),
         tokenizer=load_tokenizer_only(recipe.model, cfg.cache_dir),
         prompt=recipe.prompt,
         max_length=recipe.max_length,

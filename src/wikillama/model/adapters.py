@@ -1,6 +1,5 @@
 """LoRA adapters: wrapping a base, counting, saving and loading what was trained."""
 
-import json
 from pathlib import Path
 
 import torch
@@ -16,7 +15,9 @@ from wikillama.model.base import architecture
 
 ADAPTER_DTYPE = torch.bfloat16  # of saved adapters; in memory they are float32 while they train
 _ADAPTER = "adapter_model.safetensors"  # PEFT's own name
+_CONFIG = "adapter_config.json"
 _ALL_WEIGHTS = "model.safetensors"
+_LONGEST_REASON = 300  # characters
 
 
 def attach(model: LlamaForCausalLM, peft: PeftConfig, base_id: str) -> PeftModel | LlamaForCausalLM:
@@ -80,6 +81,7 @@ def save(model: PeftModel | LlamaForCausalLM, folder: Path) -> Path:
         save_file(tensors, folder / _ALL_WEIGHTS, metadata={"format": "pt"})
         return folder
     model.save_pretrained(str(folder), save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's form of a card, not filled in, with a path of this machine
     file = folder / _ADAPTER
     rounded = {name: tensor.to(ADAPTER_DTYPE) for name, tensor in load_file(file).items()}
     save_file(rounded, file, metadata={"format": "pt"})
@@ -92,13 +94,32 @@ def load(model: LlamaForCausalLM, folder: Path, name: str = "default") -> PeftMo
         if (folder / _ALL_WEIGHTS).is_file():
             model.load_state_dict(load_file(folder / _ALL_WEIGHTS), strict=not model.config.tie_word_embeddings)
             return model
+        _check_config(folder / _CONFIG)
         wrapped = PeftModel.from_pretrained(model, str(folder), adapter_name=name)
         # PEFT only warns of tensors that are missing, and does not mind those that it has no place for
         expected = get_peft_model_state_dict(wrapped, adapter_name=name, save_embedding_layers=False)
         differing = expected.keys() ^ load_file(folder / _ADAPTER).keys()
+        if differing - expected.keys():  # PEFT writes a copy of the base's embeddings beside adapters that target them
+            copies = get_peft_model_state_dict(wrapped, adapter_name=name, save_embedding_layers=True)
+            differing -= copies.keys() - expected.keys()
         if differing:
             raise ValueError(f"{len(differing)} tensors are missing or have no place, such as {min(differing)}")
-    except (SafetensorError, json.JSONDecodeError, OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{folder}: cannot be put onto this base model ({error})") from error
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, AttributeError, KeyError) as error:
+        raise InputError(f"{folder}: cannot be put onto this base model ({_reason(error)})") from error
     wrapped.requires_grad_(False)
     return wrapped
+
+
+def _check_config(file: Path) -> None:
+    """Raises InputError for a configuration that PEFT cannot read; it would look for a missing one on the hub."""
+    if not file.is_file():
+        raise InputError(f"{file}: missing; fetch the adapter again")
+    try:
+        LoraConfig.from_pretrained(str(file.parent))
+    except Exception as error:  # whatever its fields raise
+        raise InputError(f"{file}: broken ({_reason(error)}); fetch the adapter again") from error
+
+
+def _reason(error: Exception) -> str:
+    """The beginning of what torch and PEFT say at length: a line for each tensor."""
+    return " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__

@@ -6,15 +6,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import bitsandbytes as bnb
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from wikillama.config.schema import ModelConfig, QuantizationConfig
 from wikillama.errors import InputError
 from wikillama.model.files import model_folder, weights_sha256
+from wikillama.model.quantization import bitsandbytes_config, check_backend, keep_layout
 from wikillama.model.tokenizer import byte_tokenizer, load_tokenizer
 
 log = logging.getLogger(__name__)
@@ -59,8 +59,10 @@ def load_base(
 ) -> Base:
     """Load a base model to a device, its linear layers quantized while loading, all parameters frozen.
 
-    Raises InputError where the model cannot be had, or is not the Llama that `model.architecture` describes.
+    Raises InputError where the model cannot be had, is not the Llama that `model.architecture` describes, or cannot be
+    quantized so here.
     """
+    check_backend(quantization, device)
     random = model.weights == "random"
     folder = None if random else model_folder(model, cache_dir)
     config = architecture(model, folder)
@@ -80,7 +82,7 @@ def load_base(
     if random and device.type == "cpu" and quantization.type == "none":
         for parameter in loaded.parameters():
             parameter.data = parameter.data.clone()  # still views of one block, and training one would change all
-    _keep_layout(loaded)
+    keep_layout(loaded)
     loaded.requires_grad_(False)
     loaded.generation_config.pad_token_id = None
     return Base(
@@ -90,17 +92,6 @@ def load_base(
         weights_hash=weights_hash,
         dtype=dtype,
     )
-
-
-def _keep_layout(model: nn.Module) -> None:
-    """Keep bitsandbytes from laying 4-bit weights out anew for inference on CPUs with AVX-512 BF16.
-
-    It does so at the first product in eval mode, for good, and the kernel for that layout has no backward (0.50.2:
-    `Linear4bit.forward`, `matmul_4bit`): training after a validation would give lower layers no gradient.
-    """
-    for module in model.modules():
-        if isinstance(module, bnb.nn.Linear4bit):
-            module.support_avx512bf16_for_cpu = False
 
 
 def base_weights_hash(model: ModelConfig, cache_dir: str) -> str:
@@ -148,19 +139,6 @@ def architecture(model: ModelConfig, folder: Path | None) -> LlamaConfig:
         differences = ", ".join(f"{key} {getattr(found, key)} instead of {shape[key]}" for key in other)
         raise InputError(f"{folder}: not a {model.name} ({differences}); choose the model= that fits the folder")
     return found
-
-
-def bitsandbytes_config(quantization: QuantizationConfig, dtype: torch.dtype) -> BitsAndBytesConfig | None:
-    if quantization.type == "none":
-        return None
-    if quantization.type == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type=quantization.type,
-        bnb_4bit_use_double_quant=quantization.double_quant,
-        bnb_4bit_compute_dtype=dtype,
-    )
 
 
 def random_weights(config: LlamaConfig, dtype: torch.dtype) -> dict[str, torch.Tensor]:

@@ -6,10 +6,15 @@ the entire model. Where the unpacked weights fit, unpacking them once gives the 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import bitsandbytes as bnb
 import torch
 from torch import nn
+
+from wikillama.model.quantization import is_four_bit
+
+if TYPE_CHECKING:
+    import bitsandbytes as bnb
 
 LARGEST = 2**31  # bytes of unpacked weights; more is left packed, since packing was what made it fit
 
@@ -24,7 +29,7 @@ def dense_weights(model: nn.Module) -> Iterator[None]:
         (parent, name, child)
         for parent in model.modules()
         for name, child in parent.named_children()
-        if isinstance(child, bnb.nn.Linear4bit) and child.weight.device.type == "cpu"
+        if is_four_bit(child) and child.weight.device.type == "cpu"
     ]
     size = sum(child.in_features * child.out_features * _dtype(child).itemsize for *_, child in packed)
     if size > LARGEST:
@@ -38,16 +43,18 @@ def dense_weights(model: nn.Module) -> Iterator[None]:
             setattr(parent, name, child)
 
 
-def _dtype(layer: bnb.nn.Linear4bit) -> torch.dtype:
+def _dtype(layer: "bnb.nn.Linear4bit") -> torch.dtype:
     dtype: torch.dtype = layer.compute_dtype or _packing(layer).dtype
     return dtype
 
 
-def _packing(layer: bnb.nn.Linear4bit) -> bnb.functional.QuantState:
+def _packing(layer: "bnb.nn.Linear4bit") -> "bnb.functional.QuantState":
     return layer.weight.quant_state  # type: ignore[attr-defined,no-any-return]
 
 
-def _dense(layer: bnb.nn.Linear4bit) -> nn.Linear:
+def _dense(layer: "bnb.nn.Linear4bit") -> nn.Linear:
+    import bitsandbytes as bnb
+
     weight = bnb.functional.dequantize_4bit(layer.weight.data, _packing(layer)).to(_dtype(layer))
     with torch.device("meta"):
         dense = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)

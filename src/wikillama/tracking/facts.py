@@ -7,16 +7,15 @@ import platform
 import subprocess
 from importlib import metadata
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import torch
 
-from wikillama.config.paths import ROOT, public
+from wikillama.config.paths import ROOT, public, without_secrets
 from wikillama.config.schema import Section
 
 _PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "lightning", "mlflow", "mlflow-skinny", "hydra-core"]
 # what may differ between two runs of one configuration
-_INCIDENTAL = ("tracking", "resume", "dry_run", "cache_dir")
+INCIDENTAL = ("tracking", "sweep", "resume", "dry_run", "cache_dir")
 
 
 def shown(node: Any) -> Any:
@@ -27,11 +26,7 @@ def shown(node: Any) -> Any:
         return [shown(value) for value in node]
     if not isinstance(node, str):
         return node
-    text = public(node)
-    if "://" not in text or "@" not in text:
-        return text
-    parts = urlsplit(text)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return without_secrets(public(node))
 
 
 def flat(config: Section) -> dict[str, str]:
@@ -47,7 +42,7 @@ def _leaves(node: Any, prefix: str) -> list[tuple[str, Any]]:
 
 def config_hash(config: Section) -> str:
     """Equal for two runs that would compute the same: the configuration less names and places."""
-    kept = {key: shown(value) for key, value in config.model_dump().items() if key not in _INCIDENTAL}
+    kept = {key: shown(value) for key, value in config.model_dump().items() if key not in INCIDENTAL}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 

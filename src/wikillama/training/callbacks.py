@@ -2,10 +2,12 @@
 
 import resource
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.seed import isolate_rng
 
 from wikillama.data.batching import Batch
 
@@ -71,3 +73,27 @@ class Throughput(Callback):
         pl_module.log("train/tokens_per_s", self.window_tokens / self.window_seconds, prog_bar=True)
         pl_module.log("memory/peak_gb", peak_memory_gb(pl_module.device))
         self.window_tokens, self.window_seconds = 0, 0.0
+
+
+class Samples(Callback):
+    """Calls `sample` with the step before the first step and after each validation, outside the clock of `Throughput`.
+
+    Whatever `sample` does to random numbers and to modes of layers is undone: training goes on as if nothing had been.
+    """
+
+    def __init__(self, sample: Callable[[int], None]) -> None:
+        self.sample = sample
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step == 0:
+            self._take(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._take(trainer, pl_module)
+
+    def _take(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        modes = [(layer, layer.training) for layer in pl_module.modules()]
+        with isolate_rng():
+            self.sample(trainer.global_step)
+        for layer, training in modes:
+            layer.training = training

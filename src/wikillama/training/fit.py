@@ -2,6 +2,7 @@
 
 import pickle
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from wikillama.config.schema import TrainConfig, TrainerConfig
 from wikillama.data.datamodule import WowDataModule
 from wikillama.errors import InputError
 from wikillama.model.base import computes_in_bf16
-from wikillama.model.loss import causal_lm
+from wikillama.model.kernels.choose import Loss
+from wikillama.model.loss import reply_loss
 from wikillama.training.callbacks import Throughput, Validations, peak_memory_gb
 from wikillama.training.module import BadCheckpointError, KgdModule
 
@@ -40,14 +42,15 @@ def fit(
     logger: Logger | None,
     checkpoints: Path,
     resume_from: Path | None = None,
+    further: Sequence[Callback] = (),
+    loss: Loss = reply_loss,
 ) -> FitResult:
     """Train `model` in place and leave it with the weights of the best validation loss.
 
-    `checkpoints` receives best.ckpt and last.ckpt. Raises InputError where `resume_from` does not fit this job.
+    `checkpoints` receives best.ckpt and last.ckpt; `further` are callbacks beside those that every fit has; `loss`
+    computes the step. Raises InputError where `resume_from` does not fit this job.
     """
-    if cfg.trainer.gradient_checkpointing:
-        causal_lm(model).gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    module = KgdModule(model, cfg.optim, cfg.schedule)
+    module = KgdModule(model, cfg.optim, cfg.schedule, loss)
     throughput = Throughput()
     best = ModelCheckpoint(
         checkpoints,
@@ -59,7 +62,7 @@ def fit(
     )
     if resume_from is not None:
         _check_readable(resume_from)
-    callbacks: list[Callback] = [best, throughput, Validations(cfg.trainer.validations_per_epoch)]
+    callbacks = [best, throughput, Validations(cfg.trainer.validations_per_epoch), *further]
     if cfg.trainer.patience is not None:
         callbacks.append(
             EarlyStopping(monitor="val/loss", patience=cfg.trainer.patience, check_on_train_epoch_end=False)
@@ -68,16 +71,20 @@ def fit(
         callbacks.append(RichProgressBar())
     trainer = build_trainer(cfg.trainer, device, callbacks, logger)
     model.train()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     started = time.perf_counter()
     try:
         trainer.fit(module, data, ckpt_path=resume_from, weights_only=True)
     except BadCheckpointError as error:
         raise InputError(f"resume: {resume_from} does not fit this job ({error})") from error
+    except SystemExit:  # how Lightning ends a fit that was interrupted
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
     module.to(device)  # Lightning leaves what it trained on the CPU
     seconds = time.perf_counter() - started
     peak = peak_memory_gb(device)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     _load_weights(module, Path(best.best_model_path))
     model.eval()
     score = best.best_model_score

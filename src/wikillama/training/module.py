@@ -14,6 +14,7 @@ from transformers import LlamaForCausalLM
 from wikillama.config.schema import OptimConfig, ScheduleConfig
 from wikillama.data.batching import Batch
 from wikillama.model.adapters import trainable
+from wikillama.model.kernels.choose import Loss
 from wikillama.model.loss import reply_loss
 from wikillama.training.optimizers import build_optimizer, build_schedule
 
@@ -30,9 +31,15 @@ class KgdModule(LightningModule):
     sums, and gradients are divided once, before clipping.
     """
 
-    def __init__(self, model: PeftModel | LlamaForCausalLM, optim: OptimConfig, schedule: ScheduleConfig) -> None:
+    def __init__(
+        self,
+        model: PeftModel | LlamaForCausalLM,
+        optim: OptimConfig,
+        schedule: ScheduleConfig,
+        loss: Loss = reply_loss,
+    ) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.loss = model, loss
         self.optim, self.schedule = optim, schedule
         self.strict_loading = False  # checkpoints hold no base weights
         self._trained = {f"model.{name}": p.shape for name, p in trainable(model).items()}
@@ -46,7 +53,7 @@ class KgdModule(LightningModule):
         torch.manual_seed(int.from_bytes(hashlib.sha256(str(place).encode()).digest()[:8], "big", signed=True))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss, tokens = reply_loss(self.model, batch)
+        loss, tokens = self.loss(self.model, batch)
         self._window += torch.stack((loss.detach().double(), tokens.double())).cpu()
         return loss
 
@@ -67,7 +74,7 @@ class KgdModule(LightningModule):
         self._valid.zero_()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        loss, tokens = reply_loss(self.model, batch)
+        loss, tokens = self.loss(self.model, batch)
         self._valid += torch.stack((loss.double(), tokens.double())).cpu()
 
     def on_validation_epoch_end(self) -> None:

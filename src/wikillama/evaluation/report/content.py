@@ -3,13 +3,14 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from wikillama.evaluation.comparison import Comparison, Judged, TopicCount
 from wikillama.evaluation.corpus_metrics import signature
 from wikillama.evaluation.pairwise import Pair
+from wikillama.evaluation.report.differences import differences, few_dialogues
 from wikillama.evaluation.report.headline import headline, knowledge
 from wikillama.evaluation.report.metrics import metric_rows
 from wikillama.evaluation.results import Answer, Evaluation, SystemResult
@@ -50,10 +51,12 @@ def content(evaluation: Evaluation, comparison: Comparison) -> dict[str, Any]:
     return {
         "headline": headline(evaluation, comparison),
         "knowledge": knowledge(evaluation),
-        "lists": tuple(_lists(pair, evaluation) for pair in comparison.pairs),
+        "lists": tuple(pair_lists(pair, {s.name: s.answers for s in evaluation.systems}) for pair in comparison.pairs),
         "topics": _topic_rows(comparison.systems),
         "measured": measured,
         "metrics": metric_rows(measured),
+        "differences": differences(comparison.metric_pairs),
+        "few_dialogues": few_dialogues(comparison.metric_pairs),
         "signature": signature() if any("bleu4" in system.metrics for system in measured) else None,
         "reasons": _reasons(evaluation.systems),
         "costs": _cost_rows(evaluation.systems),
@@ -62,11 +65,9 @@ def content(evaluation: Evaluation, comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _lists(pair: Pair, evaluation: Evaluation) -> PairLists:
-    first, second = (
-        {answer.id: answer for system in evaluation.systems if system.name == name for answer in system.answers}
-        for name in (pair.first, pair.second)
-    )
+def pair_lists(pair: Pair, answers: Mapping[str, Sequence[Answer]]) -> PairLists:
+    """The questions behind a pair's counts; `answers` by system."""
+    first, second = ({answer.id: answer for answer in answers[name]} for name in (pair.first, pair.second))
     table = pair.transition
     cells = tuple(
         Cell(before, after, tuple(first[item] for item in ids))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from wikillama.evaluation.comparison import Comparison
 from wikillama.evaluation.pairwise import Pair
+from wikillama.evaluation.report.differences import differences_in_words
 from wikillama.evaluation.report.metrics import METRICS, figure
 from wikillama.evaluation.results import Evaluation
 from wikillama.evaluation.wording import count, with_interval
@@ -25,7 +26,7 @@ def headline(evaluation: Evaluation, comparison: Comparison) -> list[str]:
         figures = [f"{s.name} {s.correct} of {s.strict.n} ({with_interval(s.strict)})" for s in systems]
         judge = evaluation.judge or "a judge without a name"
         answered = f"Correct answers with {knowledge(evaluation)}: {', '.join(figures)}, judged by {judge}."
-        said.append(" ".join([answered, *_differences(comparison.pairs)]))
+        said.append(" ".join([answered, *pairs_in_words(comparison.pairs)]))
         if not comparison.by_people:
             said.append(_people(comparison))
     if turns := _turns(evaluation, comparison):
@@ -33,8 +34,8 @@ def headline(evaluation: Evaluation, comparison: Comparison) -> list[str]:
     return said
 
 
-def _differences(pairs: Sequence[Pair]) -> list[str]:
-    """Sentences on pairs; of many, on those with the first system alone."""
+def pairs_in_words(pairs: Sequence[Pair]) -> list[str]:
+    """Sentences on pairs; of more than three, on those with the first system alone."""
     told = [pair for pair in pairs if len(pairs) <= 3 or pair.first == pairs[0].first]
     warnings = {pair.warning for pair in told if pair.warning}
     return [pair.words for pair in told] + [f"Few questions, {warning}." for warning in sorted(warnings)]
@@ -48,7 +49,7 @@ def _people(comparison: Comparison) -> str:
     agreed += f"{with_interval(pooled.kappa_correct)} (correct or not)."
     if not comparison.human_pairs:
         return agreed
-    return " ".join([agreed, "By people's labels:", *_differences(comparison.human_pairs)])
+    return " ".join([agreed, "By people's labels:", *pairs_in_words(comparison.human_pairs)])
 
 
 def _turns(evaluation: Evaluation, comparison: Comparison) -> str | None:
@@ -65,7 +66,8 @@ def _turns(evaluation: Evaluation, comparison: Comparison) -> str | None:
         f"With another dialogue's knowledge, knowledge-F1 of {effect.system} falls by {with_interval(effect.fall)}."
         for effect in comparison.knowledge
     ]
-    return " ".join([f"Over {count(n, 'turn')} with {knowledge(evaluation)}: {'; '.join(parts)}.", *falls])
+    differ = differences_in_words(comparison.metric_pairs)
+    return " ".join([f"Over {count(n, 'turn')} with {knowledge(evaluation)}: {'; '.join(parts)}.", *differ, *falls])
 
 
 def knowledge(evaluation: Evaluation) -> str:

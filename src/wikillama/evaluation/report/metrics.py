@@ -1,11 +1,11 @@
 """The table of metrics: what each is called, what it is, and how its figures are written."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from wikillama.evaluation.resampling import Estimate
 from wikillama.evaluation.results import SystemResult
-from wikillama.evaluation.wording import NOTHING, decimals, with_interval
+from wikillama.evaluation.wording import NOTHING, decimals, share, with_interval
 
 # key, name, what it is; in the order of the table
 METRICS = {
@@ -46,10 +46,20 @@ class MetricRow:
     values: tuple[str, ...]  # by system
 
 
+def is_share(key: str) -> bool:
+    """Whether a metric lies in 0..1 and is written without its leading zero."""
+    return key not in _DIGITS
+
+
+def plain(key: str) -> Callable[[float], str]:
+    """How values of a metric are written, in its own digits."""
+    digits = _DIGITS.get(key)
+    return share if digits is None else lambda value: decimals(value, digits)
+
+
 def figure(key: str, estimate: Estimate) -> str:
     """A metric's value and interval in its own digits."""
-    digits = _DIGITS.get(key)
-    return with_interval(estimate) if digits is None else with_interval(estimate, lambda v: decimals(v, digits), ", ")
+    return with_interval(estimate, plain(key), "," if is_share(key) else ", ")
 
 
 def metric_rows(systems: Sequence[SystemResult]) -> list[MetricRow]:

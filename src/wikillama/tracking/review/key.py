@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from wikillama.config.paths import without_secrets
 from wikillama.config.schema import TrackingConfig
 from wikillama.errors import InputError
 from wikillama.tracking.run import experiment_id, open_client, store_uri
@@ -76,7 +77,7 @@ def open_place(tracking_uri: str, experiment: str, create: bool = False) -> Plac
     if found is not None and keys is not None:
         runs = client.search_runs([keys.experiment_id], f"tags.`{_TAG}` = '{found.experiment_id}'")
     if found is None or not (runs or create):
-        raise InputError(f"no review in experiment {experiment} of {tracking_uri}; create it first")
+        raise InputError(f"no review in experiment {experiment} of {without_secrets(tracking_uri)}; create it first")
     return Place(client, store, experiment, str(found.experiment_id), runs[0].info.run_id if runs else None)
 
 

@@ -1,0 +1,67 @@
+"""Losses and gradients of adapters by one way of computing them against another."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import bitsandbytes as bnb
+import torch
+from torch import Tensor, nn
+from train_step_ours import Loss, load
+
+from wikillama.data.batching import Batch
+from wikillama.model.adapters import trainable
+
+Parity = dict[str, float]
+
+
+class Gradient(NamedTuple):
+    """The mean loss of a target token, and its gradient for all adapters in a row (float64, on the CPU)."""
+
+    loss: float
+    values: Tensor
+
+
+def exact(folder: Path, device: torch.device, rank: int, model: nn.Module) -> Any:
+    """The same packed weights and adapters, with all else, and all arithmetic, in float32."""
+    _, truth = load(folder, device, torch.bfloat16 if device.type == "cuda" else torch.float32, rank)
+    for module in truth.modules():
+        if isinstance(module, bnb.nn.Linear4bit):
+            module.compute_dtype = module.weight.quant_state.dtype = torch.float32  # type: ignore[attr-defined]
+        else:
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.float()
+    theirs = trainable(truth)
+    for name, parameter in trainable(model).items():
+        theirs[name].data.copy_(parameter)
+    return truth.train()
+
+
+def gradient(loss: Loss, model: Any, batch: Batch) -> Gradient:
+    torch.manual_seed(0)
+    total, targets = loss(model, batch)
+    mean = total / targets
+    mean.backward()  # type: ignore[no-untyped-call]
+    pieces = []
+    for parameter in trainable(model).values():
+        assert parameter.grad is not None  # noqa: S101
+        pieces.append(parameter.grad.detach().double().cpu().flatten())
+        parameter.grad = None
+    return Gradient(float(mean.detach()), torch.cat(pieces))
+
+
+def parity(own: Gradient, reference: Gradient, truth: Gradient) -> Parity:
+    """How far a loss and a gradient lie from the reference's and from float32's."""
+    return {
+        "loss": own.loss,
+        "loss_less_reference": own.loss - reference.loss,
+        "loss_less_float32": own.loss - truth.loss,
+        "gradient_norm": float(own.values.norm()),
+        "gradient_from_reference": _distance(own.values, reference.values),
+        "gradient_from_float32": _distance(own.values, truth.values),
+        "cosine_to_float32": float(nn.functional.cosine_similarity(own.values, truth.values, dim=0)),
+    }
+
+
+def _distance(a: Tensor, b: Tensor) -> float:
+    """The norm of the difference over the norm of b."""
+    return float((a - b).norm() / b.norm())

@@ -1,0 +1,97 @@
+"""A process that holds one stack and trains when it is told to; train_step.py starts it, nobody else should.
+
+It reads a job a line from stdin and answers with a line of JSON. What libraries print goes to stderr.
+"""
+
+import argparse
+import gc
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+from train_step_timing import Ceiling, Job, Place, Stack
+from train_step_work import LLAMA2_7B, TINY, make_model
+
+from wikillama.tracking.facts import hardware
+
+LONGEST_REASON = 200  # characters
+
+
+def open_stack(name: str, checkpointing: str, place: Place) -> Stack:
+    """Load a stack's model. `checkpointing` matters to unsloth alone, which decides on it when it patches the model."""
+    if name == "unsloth":
+        from train_step_peers import Unsloth
+
+        return Unsloth(place, checkpointing)
+    if name in ("peft", "trl"):
+        from train_step_peers import Peft, Trl
+
+        return Peft(place) if name == "peft" else Trl(place)
+    if name == "ceiling":
+        return Ceiling(place)
+    from train_step_ours import Ours
+
+    return Ours(place, name)
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"[:LONGEST_REASON]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stack")
+    parser.add_argument("--checkpointing", default="none")
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--examples", type=int, default=28)
+    arguments = parser.parse_args()
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # libraries print; answers go elsewhere
+
+    def say(answer: dict[str, Any]) -> None:
+        channel.write(json.dumps(answer) + "\n")
+        channel.flush()
+
+    shape, device = TINY if arguments.tiny else LLAMA2_7B, torch.device(arguments.device)
+    if device.type == "cuda":
+        device = torch.device("cuda", 0)
+    place = Place(arguments.folder, device, shape["vocab_size"], arguments.rank, arguments.examples)
+    try:
+        if arguments.stack == "make":
+            make_model(place.folder, shape, device)
+            say({"hardware": hardware(), "cuda": torch.version.cuda})
+            return
+        stack = open_stack(arguments.stack, arguments.checkpointing, place)
+    except BaseException as error:
+        traceback.print_exc()
+        say({"error": reason(error)})
+        return
+    say({"ready": True})
+    while line := sys.stdin.readline():
+        failed = None
+        try:
+            say(stack.turn(Job(*json.loads(line))))
+        except Exception as error:
+            traceback.print_exc()
+            failed = reason(error)  # the error itself holds on to the frames, and so to memory
+        if failed is not None:
+            say({"error": failed})
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.synchronize(
+                device
+            )  # raises where a kernel broke the device's context: then a fresh process helps
+            torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Conversation with people: the server, the page, and what it knows."""

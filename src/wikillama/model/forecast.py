@@ -1,0 +1,101 @@
+"""How much GPU memory a training step will take, before anything is loaded.
+
+Counts what PyTorch's allocator counts, tensor by tensor for the fused step; for the reference step activations are
+scaled by a measured factor. The CUDA context (some 0.5 GB) is outside of it.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+from wikillama.config.schema import Architecture, ModelConfig, OptimConfig, PeftConfig, QuantizationConfig
+from wikillama.model.adapters import count_trainable
+from wikillama.model.kernels.choose import Recomputation
+
+HEAD_SLICE = 2048  # tokens whose logits exist at once, see `kernels.head`
+REFERENCE_FACTOR = 1.86  # activations of plain transformers and PEFT to those of the fused step; Llama-2-7B, H200
+WORKSPACE = 40e6  # cuBLAS
+_BF16 = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Peak memory of a step in bytes, by what it is for."""
+
+    weights: float
+    adapters: float  # parameters, gradients, optimizer states
+    activations: float  # kept until the backward pass
+    transient: float  # of the layer at work, the head, and unpacked weights
+
+    @property
+    def total(self) -> float:
+        return self.weights + self.adapters + self.activations + self.transient
+
+    @property
+    def gb(self) -> float:
+        """In GB of 10^9 bytes."""
+        return self.total / 1e9
+
+
+def forecast(
+    model: ModelConfig,
+    quantization: QuantizationConfig,
+    peft: PeftConfig,
+    optim: OptimConfig,
+    tokens: int,
+    recomputation: Recomputation,
+    fused: bool,
+    accumulates: bool = False,
+) -> Forecast:
+    """The peak of a step whose largest micro-batch has `tokens` tokens, all of them targets at worst."""
+    shape = model.architecture
+    trained = _trained(model.model_dump_json(), peft.model_dump_json())
+    layers = shape.num_hidden_layers
+    kept = layers if recomputation.kept is None else recomputation.kept
+    wide = _layer_bytes(shape) * (1.0 if fused else REFERENCE_FACTOR)
+    hidden = _BF16 * shape.hidden_size
+    waiting = min(layers - kept, 3) if recomputation.offload else layers - kept
+    activations = tokens * (kept * wide + waiting * hidden)
+    backward = tokens * (hidden + _BF16 * shape.intermediate_size + (0 if kept else wide))
+    sliced = min(tokens, HEAD_SLICE) if fused else tokens
+    logits = sliced * (_BF16 + (0 if fused else 8)) * shape.vocab_size
+    head = tokens * 2 * hidden + logits + sliced * 4 * hidden
+    return Forecast(
+        weights=weights_bytes(shape, quantization),
+        adapters=trained * (4 + (4 if accumulates else 0) + _state_bytes(optim) + (_BF16 if fused else 0)),
+        activations=activations,
+        transient=max(backward, head) + _unpacked(shape, fused) + WORKSPACE,
+    )
+
+
+@cache
+def _trained(model: str, peft: str) -> int:
+    """Counting builds the model's shape, which takes a second; plans ask many times."""
+    return count_trainable(ModelConfig.model_validate_json(model), PeftConfig.model_validate_json(peft))
+
+
+def weights_bytes(shape: Architecture, quantization: QuantizationConfig) -> float:
+    """The frozen base: embeddings, head and norms in bfloat16, linear layers as they are quantized."""
+    d, f, n = shape.hidden_size, shape.intermediate_size, shape.num_hidden_layers
+    size = d // shape.num_attention_heads
+    linear = n * (d * size * (2 * shape.num_attention_heads + 2 * shape.num_key_value_heads) + 3 * d * f)
+    other = shape.vocab_size * d * (1 if shape.tie_word_embeddings else 2) + (2 * n + 1) * d
+    scale = (1 + 4 / 256) / 64 if quantization.double_quant else 4 / 64
+    each = {"none": 2.0, "int8": 1.0, "nf4": 0.5 + scale, "fp4": 0.5 + scale}[quantization.type]
+    return linear * each + other * _BF16
+
+
+def _layer_bytes(shape: Architecture) -> float:
+    """What a fused layer keeps for each token: its input, queries, keys and values, attention, middle, gate and up."""
+    d, size = shape.hidden_size, shape.hidden_size // shape.num_attention_heads
+    qkv = size * (shape.num_attention_heads + 2 * shape.num_key_value_heads)
+    return _BF16 * (3 * d + qkv + 2 * shape.intermediate_size) + 4 * shape.num_attention_heads
+
+
+def _unpacked(shape: Architecture, fused: bool) -> float:
+    """The buffer for unpacked weights: gate and up together in the fused step, one of them in the reference step."""
+    return _BF16 * shape.hidden_size * shape.intermediate_size * (2 if fused else 1)
+
+
+def _state_bytes(optim: OptimConfig) -> int:
+    """Optimizer states on the device for each trained parameter; paged ones can leave it."""
+    return {"adamw": 8, "adamw_8bit": 2, "paged_adamw_32bit": 0, "paged_adamw_8bit": 0}[optim.name]
