@@ -67,7 +67,7 @@ class Bench:
         torch.manual_seed(seed)
         for module in self.model.modules():
             if isinstance(module, LoraLayer):
-                module.reset_lora_parameters("default", init_lora_weights=True)
+                module.reset_lora_parameters("default", init_lora_weights=True)  # type: ignore[no-untyped-call]
 
     def order(self, seed: int, steps: int) -> list[int]:
         """Places of rows: one shuffled pass after another."""
@@ -101,7 +101,7 @@ def train(bench: Bench, kernels: str, seed: int) -> dict[str, Any]:
         torch.manual_seed(seed * 1_000_003 + step)  # rounding by chance follows the step, as in training
         total, targets = loss(bench.model, bench.batch(bench.rows.train[place]))
         loss_of_token = total / targets
-        loss_of_token.backward()
+        loss_of_token.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, CLIP)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -220,7 +220,7 @@ def allow_grouped_heads() -> None:
         k, v = (part.repeat_interleave(groups, 1) if groups > 1 else part for part in (k, v))
         return plain(q, k, v, *others, **options)
 
-    attention.varlen_attn = repeated  # type: ignore[attr-defined]
+    attention.varlen_attn = repeated  # type: ignore[attr-defined,assignment]
 
 
 def parsed() -> argparse.Namespace:

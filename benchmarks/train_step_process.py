@@ -41,7 +41,7 @@ class Process:
         self._out: Any = self.process.stdout
         self._buffer = b""
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._out, selectors.EVENT_READ)
+        self._selector.register(self.process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
 
     def ask(self, job: list[Any], limit: float) -> dict[str, Any]:
         """The answer to a job; `error`, in one line, where there is none within `limit` seconds."""

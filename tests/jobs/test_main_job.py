@@ -173,7 +173,7 @@ def test_the_description_leads_to_what_is_there(client: MlflowClient, run_id: st
     ppl = found.data.metrics["wow_mini_seen/ppl"]
     assert f"{ppl:.2f} [" in next(line for line in said.splitlines() if line.startswith("| perplexity |"))
     place = f"#/experiments/{found.info.experiment_id}/runs/{run_id}/artifacts/"
-    linked = [link.removeprefix(place) for link in re.findall(r"\]\((.*)\)", said)]
+    linked = [link.removeprefix(place) for link in re.findall(r"\]\(([^)]*)\)", said)]
     assert len(linked) == 6  # all but confusion matrices, version and sweep
     assert [path for path in linked if not artifact(client, run_id, path).exists()] == []
 

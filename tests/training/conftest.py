@@ -18,8 +18,10 @@ from wikillama.data.prepared import TokenizerSource
 from wikillama.jobs.console import quiet_libraries
 from wikillama.model.adapters import attach, trainable
 from wikillama.model.base import load_base
+from wikillama.model.kernels.choose import choose_kernels
 from wikillama.training.callbacks import Samples
 from wikillama.training.fit import FitResult, fit
+from wikillama.training.plan import plan_step
 
 CPU = torch.device("cpu")
 torch.set_num_threads(1)  # tiny matrices: a second thread would only wait
@@ -97,7 +99,8 @@ def run_fit(data_of: Callable[[TrainConfig], WowDataModule], tmp_path: Path) -> 
         before = {n: p.detach().clone() for n, p in trainable(model).items()}
         logger = CSVLogger(tmp_path / name, flush_logs_every_n_steps=1)
         further = [Samples(partial(sample, model))] if sample is not None else []
-        result = fit(cfg, model, data, CPU, logger, tmp_path / name / "checkpoints", resume_from, further)
+        loss = choose_kernels(cfg.kernels.name, model, plan_step(cfg, fused=False).recomputation).loss
+        result = fit(cfg, model, data, CPU, logger, tmp_path / name / "checkpoints", resume_from, further, loss)
         log = _rows(logger)
         return Fitted(model, before, result, tmp_path / name / "checkpoints", log)
 

@@ -51,7 +51,7 @@ def test_a_checkpoint_holds_no_base_weight(small: Callable[..., Any], run_fit: C
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["peft=qlora"],  # with dropout
+        ["peft=qlora"],
         ["peft=qlora", "trainer.accumulate_grad_batches=3", "trainer.validations_per_epoch=3"],
         ["peft=lora", "trainer.gradient_checkpointing=true", "trainer.patience=50"],
         ["peft=none", "optim.lr=0.001", "trainer.validations_per_epoch=2"],
@@ -65,7 +65,8 @@ def test_resumed_equals_uninterrupted(
     overrides: list[str], batches: int,
 ) -> None:  # fmt: skip
     """Ten batches an epoch, two epochs; cut off in one of them, after a validation has left a checkpoint."""
-    cfg = small("trainer.validations_per_epoch=5", "trainer.max_epochs=2", *overrides)
+    dropout = [] if "peft=none" in overrides else ["peft.dropout=0.05"]
+    cfg = small("trainer.validations_per_epoch=5", "trainer.max_epochs=2", *overrides, *dropout)
     assert cfg.peft.method == "none" or cfg.peft.dropout > 0
     whole = run_fit(cfg, "whole")
     with pytest.raises(PowerCutError):

@@ -91,3 +91,9 @@ def test_validations_per_epoch(
     """Ten batches do not divide by four; the last validation sees the weights of the end all the same."""
     fitted = run_fit(small(f"trainer.validations_per_epoch={a_epoch}", "trainer.patience=null"))
     assert len(fitted.series("val/loss")) == times
+
+
+def test_fused_kernels_train_the_same(small: Callable[..., Any], run_fit: Callable[..., Any]) -> None:
+    plain, fused = (run_fit(small(f"kernels={name}"), name) for name in ("reference", "fused"))
+    assert fused.series("train/loss") == pytest.approx(plain.series("train/loss"), rel=1e-4)
+    assert fused.result.best_val_loss == pytest.approx(plain.result.best_val_loss, rel=1e-4)

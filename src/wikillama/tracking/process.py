@@ -22,6 +22,7 @@ def is_gone(process: str) -> bool:
     pid, _, born = rest.partition(" ")
     try:
         there = psutil.Process(int(pid))
-        return there.status() == psutil.STATUS_ZOMBIE or abs(there.create_time() - float(born)) > _SECONDS
+        other = abs(there.create_time() - float(born)) > _SECONDS
+        return bool(other or there.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True

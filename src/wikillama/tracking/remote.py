@@ -1,5 +1,6 @@
 """What a store behind a network asks for: patience while it is away, and credentials that nobody repeats."""
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ _HURRIED = {_RETRIES: "2", _TIMEOUT: "20"}  # retries, 4 s in all; seconds that 
 # Waits of 4, 8, 16, ... seconds, two minutes at most, between attempts: ten retries, MLflow's limit, outlast ten
 # minutes. MLflow's own seven outlast four; servers that move to another machine or version are away for longer.
 _PATIENT = {_RETRIES: "10"}
+
+_CONNECTIONS = logging.getLogger("urllib3.connectionpool")  # warns of each attempt that failed
 
 
 def is_server(uri: str) -> bool:
@@ -36,9 +39,14 @@ def patient() -> Iterator[None]:
 
 @contextmanager
 def hurried() -> Iterator[None]:
-    """Requests within give up soon: for a first contact, or where nobody wants to wait."""
-    with _environment(_HURRIED):
-        yield
+    """Requests within give up soon, without a word on each: for a first contact, or where nobody wants to wait."""
+    level = _CONNECTIONS.level
+    _CONNECTIONS.setLevel(logging.ERROR)
+    try:
+        with _environment(_HURRIED):
+            yield
+    finally:
+        _CONNECTIONS.setLevel(level)
 
 
 @contextmanager

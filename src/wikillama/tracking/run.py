@@ -55,8 +55,8 @@ def store_uri(uri: str) -> str:
     return prefix + str(path)
 
 
-def open_client(uri: str) -> MlflowClient:
-    """A client of the store. Raises InputError where there is none to reach, within half a minute if it is a server."""
+def open_client(uri: str, key: str = "tracking.uri") -> MlflowClient:
+    """A client of the store that `key` gives. Raises InputError where there is none to reach, a server soon."""
     _quiet()
     be_patient()
     store = store_uri(uri)
@@ -69,7 +69,7 @@ def open_client(uri: str) -> MlflowClient:
             client.search_registered_models(max_results=1)  # the registry is a store of its own, opened when it is used
     except Exception as error:  # the store's driver may raise anything: no server, no file rights, a broken database
         raise InputError(
-            f"tracking.uri={without_secrets(uri)}: the MLflow store cannot be opened ({reason_of(error, uri)})"
+            f"{key}={without_secrets(uri)}: the MLflow store cannot be opened ({reason_of(error, uri)})"
         ) from error
     _reached.add(store)
     return client

@@ -104,7 +104,12 @@ def test_the_list_and_a_version_are_shown(registry: Callable[..., str], imported
     for said in ("version", "quantization", "local/base", "nf4 double", "qlora 12", "wow_mini_seen: F1", "candidate"):
         assert said in listed
     shown = registry("show", "version=@candidate")
-    for said in ("wiki-llama 2", "source ", "# wiki-llama, version 2", "| Training | not recorded: imported |"):
+    for said in (
+        "wiki-llama 2",
+        "source ",
+        "A LoRA adapter that tunes local/base",
+        "| Training | not recorded: imported |",
+    ):
         assert said in shown
     assert "optimizer adamw, lr 0.01" in registry("show", "version=1")
 

@@ -12,7 +12,7 @@ from wikillama.tracking.registry.tags import count_tags, metric_tags
 
 TAGS = {
     "source": "train", "size_mb": "60.0", "quantization": "nf4 double", "data_fingerprint": "d" * 64,
-    "git_commit": "c" * 40,
+    "git_commit": f"{'c' * 40} dirty",
 }  # fmt: skip
 PARAMS = {"data.name": "wow", "data.limit_train": "None", "optim.name": "adamw", "optim.lr": "0.0002", "seed": "7"}
 SCORES = metric_tags(
@@ -23,7 +23,6 @@ SCORES = metric_tags(
 def test_it_says_what_one_must_know(recipe: Callable[..., Any]) -> None:
     card = registry_card("wiki-llama", "3", TAGS | SCORES, PARAMS, recipe("model=llama2_7b", "peft=qlora"))
     for said in (
-        "# wiki-llama, version 3\n",
         "| Base | meta-llama/Llama-2-7b-hf, weights bbbbbbbbbbbbbbbb |",
         "| Licence of the base | Llama 2 Community License |",
         "nf4, double quantization; computes in float32",
@@ -31,17 +30,18 @@ def test_it_says_what_one_must_know(recipe: Callable[..., Any]) -> None:
         "| Data | wow; fingerprint dddddddddddddddd |",
         "llama2_chat, layout chat: You are a friendly expert.",
         "optimizer adamw, lr 0.0002, seed 7",
+        f"| Code | commit {'c' * 40}, with changes that are not committed |",
         "| wow_seen | gold | F1 | 0.191 [0.187, 0.196] | 4,356 turns |",
         "| wow_seen | gold | perplexity | 9.50 [9.20, 9.80] | 4,356 turns |",
         "| qa200 | none | correct, wrong, ambiguous by lexical-1 | 120 / 70 / 10 | 200 questions |",
         'load_adapter("models:/wiki-llama/3")',
         'mlflow.pyfunc.load_model("models:/wiki-llama/3")',
         "python evaluate.py systems='[base,models:/wiki-llama/3]' suite=qa200",
-        "python chat.py adapter=models:/wiki-llama/3",
         "Copyright (c) Meta Platforms",
     ):
         assert said in card, said
     assert "andom weights" not in card
+    assert card.startswith("A LoRA adapter that tunes meta-llama/Llama-2-7b-hf")
 
 
 def test_random_weights_are_said_plainly(recipe: Callable[..., Any]) -> None:

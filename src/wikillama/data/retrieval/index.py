@@ -72,7 +72,7 @@ class Index:
 
         turns: the conversation so far, oldest first. told: the sentences that were used in it already, which come last.
         None says that this is not known: BM25 and hybrid then take it from the turns, and a sentence loses by the
-        square of the share of its words that one of the turns has said.
+        square of the share of its words that one of them has said. The last turn does not count: it asks.
         """
         text = query_text(topic, turns)
         query = self._vocabulary(text) if self._kind != "dense" else None
@@ -87,7 +87,7 @@ class Index:
             None if vector is None or self._dense is None else self._dense.sentences(vector, self._spans(articles)),
         )
         if told is None and self._kind != "dense":
-            scores = scores * (1 - self._lexical.told([self._vocabulary(turn) for turn in turns], together) ** 2)
+            scores = scores * (1 - self._lexical.told([self._vocabulary(turn) for turn in turns[:-1]], together) ** 2)
         return self._found(articles, scores, told or (), k)
 
     def _best_articles(self, query: list[int] | None, vector: Scores | None, count: int) -> list[int]:

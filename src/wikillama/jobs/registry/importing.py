@@ -17,7 +17,7 @@ from wikillama.tracking.registry import ADAPTER, Version, register
 from wikillama.tracking.registry.export import TOKENIZER, WEIGHTS, write_config
 from wikillama.tracking.registry.foreign import check_shapes, peft_of, read_lora
 from wikillama.tracking.registry.tags import version_tags
-from wikillama.tracking.run import tracked_run
+from wikillama.tracking.run import open_client, tracked_run
 
 RECIPE = "wikillama.json"
 
@@ -30,6 +30,7 @@ def import_adapter(cfg: RegistryConfig) -> Version:
     safetensors, does not fit its base, or is for other weights than the base here has.
     """
     assert cfg.folder is not None  # `check_registry` saw to it
+    open_client(cfg.tracking.uri)  # before anything is read: a store that is not there, and MLflow's narration
     given = Path(cfg.folder).expanduser()
     lora = read_lora(given)
     recipe = _own(cfg, given) if (given / RECIPE).is_file() else _from_config(cfg, given)

@@ -54,11 +54,11 @@ mlflow.pyfunc.load_model("{uri}")
 
 ```
 python evaluate.py systems='[base,{uri}]' suite=qa200
-python chat.py adapter={uri}
 python registry.py export version={number} out=FOLDER   # for the Hub, and for vLLM's --lora-modules
 ```
 """
-    card = "\n".join([_head(f"{name}, version {number}", tags, params, recipe), usage, _limits(tags, recipe)])
+    # no title: the page has one, and the list of versions shows the first line
+    card = "\n".join([_head(tags, params, recipe), usage, _limits(tags, recipe)])
     return card if len(card) <= LONGEST else card[: LONGEST - 4] + "\n..."
 
 
@@ -73,8 +73,8 @@ def folder_card(
 ) -> str:
     """The README.md of a folder for the Hub: its metadata as YAML, then the card."""
     metadata = yaml.safe_dump(dict(front), sort_keys=False, allow_unicode=True)
-    body = "\n".join([_head(title, tags, params, recipe, merged), usage, _limits(tags, recipe)])
-    return f"---\n{metadata}---\n\n{body}"
+    body = "\n".join([_head(tags, params, recipe, merged), usage, _limits(tags, recipe)])
+    return f"---\n{metadata}---\n\n# {title}\n\n{body}"
 
 
 def front_matter(recipe: Recipe, library: str, relation: str) -> dict[str, Any]:
@@ -93,12 +93,10 @@ def front_matter(recipe: Recipe, library: str, relation: str) -> dict[str, Any]:
     }
 
 
-def _head(title: str, tags: Mapping[str, str], params: Mapping[str, str], recipe: Recipe, merged: bool = False) -> str:
+def _head(tags: Mapping[str, str], params: Mapping[str, str], recipe: Recipe, merged: bool = False) -> str:
     random = "\n**Random weights: figures of speed and memory only. What it says means nothing.**\n"
     rows = "\n".join(f"| {key} | {_cell(value)} |" for key, value in _facts(tags, params, recipe).items() if value)
     return f"""\
-# {title}
-
 {_what(recipe, merged)} It takes a conversation and sentences of knowledge, and answers from them.
 {random if recipe.model.weights == "random" else ""}
 | | |
@@ -133,8 +131,13 @@ def _facts(tags: Mapping[str, str], params: Mapping[str, str], recipe: Recipe) -
         "Prompt": f"{prompt.template}, layout {prompt.layout}: {_short(prompt.system)}",
         "Context": f"{recipe.max_length} tokens, of them {recipe.max_new_tokens} for the reply",
         "Training": _training(tags, params),
-        "Code": "" if tags.get("source") == "import" else f"commit {tags.get('git_commit', 'unknown')}",
+        "Code": "" if tags.get("source") == "import" else _code(tags),
     }
+
+
+def _code(tags: Mapping[str, str]) -> str:
+    commit, _, changed = tags.get("git_commit", "unknown").partition(" ")
+    return f"commit {commit}" + (", with changes that are not committed" if changed else "")
 
 
 def _data(tags: Mapping[str, str], params: Mapping[str, str]) -> str:

@@ -103,7 +103,6 @@ model = {plain}
 
 ```
 python evaluate.py systems='[base,FOLDER]' suite=qa200
-python chat.py adapter=FOLDER
 {f"# vLLM cannot serve it: {'; '.join(no)}" if no else served}
 ```
 """

@@ -51,7 +51,7 @@ def sync_store(
         raise InputError("sync copies from a sqlite store to a server: give its tracking.uri=sqlite:///PATH")
     if not is_server(to):
         raise InputError("sync: give to=http://HOST:PORT, the address of an MLflow server")
-    source, target = open_client(tracking_uri), open_client(to)
+    source, target = open_client(tracking_uri), open_client(to, "to")
     found = source.get_experiment_by_name(experiment)
     if found is None:
         raise InputError(f"tracking.experiment={experiment}: no such experiment in {path}")
