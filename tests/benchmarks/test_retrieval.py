@@ -61,4 +61,6 @@ def test_recall_counts_sentences_and_articles(tmp_path: Path) -> None:
     assert found["sentence"] == {"1": 0.25, "5": 0.75, "7": 0.75}
     assert found["article"] == {"1": 0.75, "5": 0.75, "7": 0.75}
     assert recall.recall(index, task, "conversation, told known")["sentence"]["1"] == 0.5
-    assert recall.recall(index, task, "last two turns")["article"]["1"] == 0.5  # "Hot?" alone: by the sentence of tea
+    without_topic = recall.recall(index, task, "last two turns")
+    assert without_topic["sentence"]["7"] == 0.5  # "Hot?" alone has nothing to do with a drink
+    assert without_topic["article"]["7"] == 0.75

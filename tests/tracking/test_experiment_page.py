@@ -28,7 +28,7 @@ def test_an_experiment_opens_comparable(job: Callable[..., Any], store: str, tmp
         saved = json.loads(found[f"mlflow.sharedViewState.{view}"])
         state = json.loads(saved["state"])
         assert saved["createdAt"] == saved["updatedAt"] > 1.7e12  # milliseconds
-        assert f"#/experiments/{experiment}/runs?viewStateShareKey={view})" in found[NOTE]
+        assert f"#/experiments/{experiment}/runs?viewStateShareKey={view}&workflowType=machine_learning)" in found[NOTE]
         shown = client.search_runs([experiment], filter_string=state["searchFilter"])
         assert [one.info.run_id for one in shown] == ([run.id] if view == "wikillama-training" else [])
         assert len(set(state["selectedColumns"])) == len(state["selectedColumns"]) > 5
