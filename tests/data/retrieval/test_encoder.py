@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import with_wheel  # type: ignore[import-not-found,unused-ignore]
+from sentence_wheel import with_wheel
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from wikillama.data.retrieval import encoder

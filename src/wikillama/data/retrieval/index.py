@@ -75,6 +75,8 @@ class Index:
         square of the share of its words that one of them has said. The last turn does not count: it asks.
         """
         text = query_text(topic, turns)
+        if not text:
+            return []
         query = self._vocabulary(text) if self._kind != "dense" else None
         vector = self._dense.query(text) if self._dense is not None else None
         articles = self._best_articles(query, vector, max(self._at_least, k))

@@ -85,7 +85,10 @@ def read_articles(source: str, on_bad_row: OnBadRow, watch: Watch) -> Iterator[A
     """
     files = files_of(source)
     if _is_corpus(files[0]):
-        yield from _passages(source, on_bad_row, watch)
+        try:
+            yield from _passages(source, on_bad_row, watch)
+        except OSError as error:
+            raise InputError(f"retriever.source={source}: cannot be read ({error.strerror or error})") from error
         return
     place, done = Path(source).expanduser(), 0
     sizes = [file.stat().st_size for file in files]
