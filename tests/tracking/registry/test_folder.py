@@ -14,6 +14,7 @@ def test_it_appears_when_it_is_full(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     with new_folder(out) as folder:
         (folder / "file").write_text("x")
+        (folder / "file").chmod(0o600)
         assert not out.exists()
         assert folder.parent == out.parent  # a rename within one file system
     assert (out / "file").read_text() == "x"
@@ -21,6 +22,7 @@ def test_it_appears_when_it_is_full(tmp_path: Path) -> None:
     mask = os.umask(0)
     os.umask(mask)
     assert stat.S_IMODE(out.stat().st_mode) == 0o777 & ~mask
+    assert stat.S_IMODE((out / "file").stat().st_mode) == 0o666 & ~mask
 
 
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:

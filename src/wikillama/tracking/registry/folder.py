@@ -32,7 +32,9 @@ def new_folder(out: Path) -> Iterator[Path]:
         yield filling
         mask = os.umask(0)
         os.umask(mask)
-        filling.chmod(0o777 & ~mask)  # mkdtemp keeps others out
+        filling.chmod(0o777 & ~mask)  # mkdtemp keeps others out, and so does safetensors
+        for file in filling.rglob("*"):
+            file.chmod((0o777 if file.is_dir() else 0o666) & ~mask)
         filling.rename(out)
     except OSError as error:
         raise InputError(f"out={out}: cannot be written ({error.strerror or error})") from error
