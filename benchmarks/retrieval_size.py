@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -91,7 +90,10 @@ def queries(path: Path) -> list[Asked]:
 
 
 def peak_mb() -> float:
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, 1)
+    """Of this process as Linux counts it; getrusage would count the process that started it, too."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+    return round(int(kilobytes) * 1024 / 1e6, 1)
 
 
 def make(path: Path, cache: Path) -> dict[str, Any]:
@@ -151,7 +153,7 @@ def make_fts5(path: Path, cache: Path) -> dict[str, Any]:
         "pragma journal_mode = off; pragma synchronous = off;"
         "create table articles (number integer primary key, title text, sentences text);"
         "create virtual table words using fts5 "
-        "(text, content = '', detail = none, tokenize = 'porter unicode61 remove_diacritics 2');"
+        "(text, content = '', tokenize = 'porter unicode61 remove_diacritics 2');"
     )
     for number, article in enumerate(articles_of(path)):
         base.execute("insert into articles values (?, ?, ?)", (number, article.title, json.dumps(article.sentences)))
@@ -204,7 +206,7 @@ def main() -> None:
     if arguments.step:
         print(json.dumps(STEPS[arguments.step](Path(arguments.articles), Path(arguments.cache))))
         return
-    from wikillama.tracking.facts import code_tags, environment_tags  # here, for the memory of the steps without them
+    from wikillama.tracking.facts import code_tags, environment_tags  # here, for steps to be measured without them
 
     with tempfile.TemporaryDirectory() as folder:
         path, cache = Path(folder) / "articles.jsonl", Path(folder) / "cache"

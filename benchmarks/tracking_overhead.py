@@ -13,8 +13,8 @@ CPU time of all threads says it, too, and other work on the machine disturbs it 
 Where steps vary by more than tracking costs, `own_work` says what it costs: the CPU time of logging a step and of a
 sample of system metrics, each measured alone, as a share of the CPU time of a step.
 
-Sample replies are given between steps, and so counted apart. Both sides give them, one without logging: what they leave
-in the process's memory made the steps after them faster by up to a fifth where only one side gave them.
+Sample replies are given between steps; they are measured apart, so that the steps of both sides find the process in
+the same state.
 """
 
 # ruff: noqa: E402
@@ -50,10 +50,9 @@ from wikillama.model.adapters import trainable
 from wikillama.model.base import device_of
 from wikillama.tracking.facts import code_tags, environment_tags
 from wikillama.tracking.run import open_client, tracked_run
-from wikillama.training.callbacks import Samples
 from wikillama.training.fit import fit
 
-
+KINDS = ("wall", "cpu")
 LOGGED = ("epoch", "memory/peak_gb", "train/loss", "train/lr", "train/target_tokens", "train/tokens_per_s")
 
 
@@ -91,26 +90,6 @@ class Clock(Callback):
         self._spent = 0.0, 0.0
 
 
-class TimedSamples(Samples):
-    """Keeps the seconds that samples take."""
-
-    def __init__(self, sample: Callable[[int], None], seconds: list[float]) -> None:
-        super().__init__(sample)
-        self.seconds = seconds
-
-    def _take(self, trainer: Any, pl_module: Any) -> None:
-        began = time.perf_counter()
-        super()._take(trainer, pl_module)
-        self.seconds.append(time.perf_counter() - began)
-
-
-class Nowhere:
-    """Takes tables in place of a run."""
-
-    def table(self, rows: object, name: str) -> None:
-        pass
-
-
 class Job:
     """The demo's fit, which can be repeated from the same start."""
 
@@ -125,23 +104,30 @@ class Job:
         self.start = {name: p.detach().clone() for name, p in trainable(self.model).items()}
         open_client(self.cfg.tracking.uri)  # makes the store, which takes seconds once
 
-    def fit(self, tracked: bool) -> tuple[Clock, list[float]]:
-        """Fit once; its steps, and the seconds of each time that samples were taken."""
-        clock, sampled = Clock(), []
+    def fit(self, tracked: bool) -> Clock:
+        """Fit once; its steps."""
+        clock = Clock()
         self.fits += 1
         checkpoints = self.folder / f"checkpoints-{self.fits}"
         seed_everything(self.cfg.seed, workers=True, verbose=False)
         for name, parameter in trainable(self.model).items():
             parameter.data.copy_(self.start[name])
-
         opened = tracked_run(self.cfg.tracking, self.cfg, checkpoints) if tracked else nullcontext()
         with opened as run:
-            watching = samples(self.cfg, self.model, self.base, self.data, run or Nowhere())  # type: ignore[arg-type]
             logger = run.lightning_logger() if run else None
-            further = [clock, *(TimedSamples(each.sample, sampled) for each in watching)]
-            fit(self.cfg, self.model, self.data, self.device, logger, checkpoints, None, further)
-        return clock, sampled
+            fit(self.cfg, self.model, self.data, self.device, logger, checkpoints, None, [clock])
+        return clock
 
+    def sample_replies(self, times: int = 3) -> list[float]:
+        """Wall seconds of each time that samples are taken."""
+        seconds = []
+        with tracked_run(self.cfg.tracking, self.cfg, self.folder) as run:
+            for watching in samples(self.cfg, self.model, self.base, self.data, run):
+                for step in range(times):
+                    began = time.perf_counter()
+                    watching.sample(step)
+                    seconds.append(time.perf_counter() - began)
+        return seconds
 
     def own_work(self, step_cpu: float, step_wall: float) -> dict[str, float]:
         """CPU seconds of tracking alone, and their share of a step that takes so much CPU and wall time."""
@@ -194,18 +180,19 @@ def main() -> None:
     began, load = time.perf_counter(), os.getloadavg()
     short = [f"trainer.max_steps={arguments.steps}", "trainer.progress_bar=false", "data.limit_valid=4"]
     sides: dict[bool, list[Clock]] = {True: [], False: []}
-    sampled: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         job = Job(["experiment=demo", *short, *arguments.overrides], Path(folder))
         job.fit(tracked=True)  # the first one warms caches and imports
         for pair in range(arguments.pairs):
             for tracked in (True, False) if pair % 2 else (False, True):
-                clock, seconds = job.fit(tracked)
+                clock = job.fit(tracked)
                 sides[tracked].append(clock)
-                sampled += seconds
                 print(
                     f"tracking {'on ' if tracked else 'off'}: {', '.join(f'{s:.2f}' for s in clock.wall)} s", flush=True
                 )
+        steps = {on: {kind: [s for clock in sides[on] for s in getattr(clock, kind)] for kind in KINDS} for on in sides}
+        own_work = job.own_work(*(statistics.median(steps[False][kind]) for kind in ("cpu", "wall")))
+        sampled = job.sample_replies()
     ratios = {
         kind: spread(
             [
@@ -214,7 +201,7 @@ def main() -> None:
                 for on, off in zip(getattr(with_it, kind), getattr(without, kind), strict=True)
             ]
         )
-        for kind in ("wall", "cpu")
+        for kind in KINDS
     }
     record = {
         "what": "seconds of an optimizer step of the demo with tracking and without, in turn in one process",
@@ -224,13 +211,11 @@ def main() -> None:
         "steps_a_fit": arguments.steps,
         "log_every_n_steps": job.cfg.trainer.log_every_n_steps,
         **{
-            name: {
-                f"{kind}_s": spread([s for clock in sides[on] for s in getattr(clock, kind)])
-                for kind in ("wall", "cpu")
-            }
+            name: {f"{kind}_s": spread(steps[on][kind]) for kind in KINDS}
             for name, on in (("with_tracking", True), ("without_tracking", False))
         },
         "ratio": ratios,
+        "own_work": own_work,
         "sample_replies_s": {"replies": job.cfg.evaluation.samples, **(spread(sampled) if sampled else {})},
         "seconds": round(time.perf_counter() - began),
         "load_average": {"before": load, "after": os.getloadavg()},
@@ -241,7 +226,10 @@ def main() -> None:
     arguments.record.parent.mkdir(parents=True, exist_ok=True)
     arguments.record.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(record, indent=2))
-    print(f"step time with tracking / without: wall {ratios['wall']['median']:.4f}, CPU {ratios['cpu']['median']:.4f}")
+    print(
+        f"step time with tracking / without: wall {ratios['wall']['median']:.4f}, CPU {ratios['cpu']['median']:.4f}; "
+        f"tracking's own work: {own_work['share_of_a_step']:.2%} of a step"
+    )
 
 
 if __name__ == "__main__":

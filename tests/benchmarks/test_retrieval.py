@@ -1,8 +1,10 @@
 """The benchmarks of retrieval: what they make and what they count."""
 
-import importlib.util
+import importlib
 import json
+import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -15,12 +17,12 @@ from wikillama.data.retrieval.build import open_index
 
 
 def loaded(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """A module of benchmarks/, which find each other there."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +48,24 @@ def test_generated_articles_are_of_the_size_asked_for(size: ModuleType, tmp_path
 
 
 def test_recall_counts_sentences_and_articles(tmp_path: Path) -> None:
-    recall = loaded("retrieval_recall")
+    recall, tasks = loaded("retrieval_recall"), loaded("retrieval_tasks")
     articles = [("Tea", ["Tea is hot.", "Tea is a drink.", "Tea is green."]), ("Mug", ["Mugs break."])]
-    source = recall.write_articles(tmp_path / "articles.jsonl", articles)
+    source = tasks.write_articles(tmp_path / "articles.jsonl", articles)
     asked = [
-        recall.Asked(None, ("What is hot tea?",), (), "Tea is hot."),
-        recall.Asked(None, ("A hot tea?",), (), "Tea is  green."),  # the article, not its first sentence
-        recall.Asked(None, ("Submarines?",), (), "Mugs break."),
-        recall.Asked("Tea", ("Hot?",), ("Tea is hot.",), "Tea is a drink."),
+        tasks.Asked(None, ("What is hot tea?",), (), "Tea is hot."),
+        tasks.Asked(None, ("A hot tea?",), (), "Tea is  green."),  # the article, not its first sentence
+        tasks.Asked(None, ("Submarines?",), (), "Mugs break."),
+        tasks.Asked("Tea", ("Hot?",), ("Tea is hot.",), "Tea is a drink."),
     ]
-    task = recall.Task("task", "pool", source, [one._replace(gold=recall.tidy(one.gold)) for one in asked], ())
+    task = tasks.Task("task", "pool", source, [one._replace(gold=tasks.tidy(one.gold)) for one in asked], ())
     index = open_index(RetrieverConfig(source=str(source)), str(tmp_path / "cache"))
     found = recall.recall(index, task, "conversation")
     assert found["sentence"] == {"1": 0.25, "5": 0.75, "7": 0.75}
     assert found["article"] == {"1": 0.75, "5": 0.75, "7": 0.75}
-    assert recall.recall(index, task, "conversation, told known")["sentence"]["1"] == 0.5
+    told = [asked[-1]._replace(turns=("Hot or green?",), told=("Tea is hot.",), gold="Tea is green.")]
+    told_known = replace(task, asked=told)
+    assert recall.recall(index, told_known, "conversation")["sentence"]["1"] == 0
+    assert recall.recall(index, told_known, "conversation, told known")["sentence"]["1"] == 1
     without_topic = recall.recall(index, task, "last two turns")
     assert without_topic["sentence"]["7"] == 0.5  # "Hot?" alone has nothing to do with a drink
     assert without_topic["article"]["7"] == 0.75

@@ -120,6 +120,15 @@ def test_a_search_goes_by_what_its_jobs_return(folder: Path, capfd: pytest.Captu
     assert done.parent.metrics["sweep/best_loss"] == min(losses)
 
 
+def test_a_search_without_a_good_trial_ends_as_its_trials_did(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("optuna")
+    done = run("hydra/sweeper=optuna hydra.sweeper.n_trials=2 peft.r=choice(0,-1)", folder, capfd)
+    assert done.code == 2
+    assert [child.status for child in done.children] == ["FAILED", "FAILED"]
+    assert "failed, 2 of the sweep's jobs:" in done.err
+    assert "Traceback" not in done.err
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

@@ -113,7 +113,7 @@ def test_the_table_shows_every_job_and_what_it_came_to(rows: list[Row]) -> None:
     assert columns["peft.r"] == ["4", "8", "16", "0"]
     assert columns["status"] == ["FINISHED", "found", "FINISHED", "FAILED"]
     assert columns["F1"] == ["0.300", "0.400", "0.350", ""]
-    assert columns["adapter MB"] == ["2.4", "4.8", "9.6", ""]
+    assert columns["adapter MB"] == ["2.40", "4.80", "9.60", ""]
     assert "KF1" not in columns  # which no job has
     assert list(columns_of(rows, "rouge_l")) == list(columns)
     lines = markdown_table(columns).splitlines()
@@ -133,7 +133,7 @@ def test_machines_get_numbers_and_errors(rows: list[Row]) -> None:
 
 def test_what_is_said_of_a_run() -> None:
     assert said_of(job(0, "8").run).startswith(
-        "F1 0.400, perplexity 8.50, qa200 correct 30, adapter MB 4.8, tokens/s 140"
+        "F1 0.400, perplexity 8.50, qa200 correct 30, adapter MB 4.80, tokens/s 140"
     )
     assert said_of(job(0, "8", "FAILED").run) == ""
 

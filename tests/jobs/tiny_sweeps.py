@@ -42,6 +42,8 @@ def sweep_here(overrides: str, folder: Path) -> int:
         patch.setattr(sys, "argv", arguments(overrides, folder))
         patch.setenv("HYDRA_FULL_ERROR", "0")
         patch.setattr(root, "handlers", list(root.handlers))
+        # Hydra sets logging up anew, which closes all handlers; that of absl then closes its stream, which is pytest's
+        patch.setattr(logging, "shutdown", lambda *_: None)
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
     return int(str(ended.value.code))

@@ -2,7 +2,7 @@
 
 import importlib.util
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,18 +47,30 @@ class Page:
 
     def wait(self, selector: str, text: str = "") -> Any:
         """The first visible element of a selector that shows a text."""
+        return self._until(lambda element: element, selector, text)
+
+    def click(self, selector: str, text: str = "") -> None:
+        self._until(lambda element: element.click() or True, selector, text)
+
+    def follow(self, text: str) -> None:
+        """Click a link that opens a page of its own, and go on there."""
+        before = len(self.browser.window_handles)
+        self.click("a[target=_blank]", text)
+        assert len(self.browser.window_handles) == before + 1
+        self.browser.switch_to.window(self.browser.window_handles[-1])
+
+    def _until(self, done: Callable[[Any], Any], selector: str, text: str) -> Any:
+        """What `done` makes of the element, which the page may replace at any moment: then it is looked for again."""
         from selenium.common.exceptions import StaleElementReferenceException
         from selenium.webdriver.support.ui import WebDriverWait
 
         def find(browser: Any) -> Any:
             found = browser.find_elements("css selector", selector)
-            return next((each for each in found if each.is_displayed() and text in each.text), None)
+            shown = next((each for each in found if each.is_displayed() and text in each.text), None)
+            return shown and done(shown)
 
         waiting = WebDriverWait(self.browser, SECONDS, ignored_exceptions=[StaleElementReferenceException])
         return waiting.until(find, f"{selector} with {text!r}")
-
-    def click(self, selector: str, text: str = "") -> None:
-        self.wait(selector, text).click()
 
     def picture(self, name: str) -> None:
         """Keep a screenshot for the manual."""

@@ -13,8 +13,8 @@ from wikillama.tracking.description import about, kind_of, name_of
     [
         ((), "llama2_7b qlora r12 nf4"),
         (("model=llama2_13b", "peft=dora", "quantization=int8", "peft.r=4"), "llama2_13b dora r4 int8"),
-        (("model=tiny", "peft=rslora"), "tiny rslora r12"),
-        (("model=tiny", "peft=none", "knowledge=none"), "tiny all weights none knowledge"),
+        (("model=tiny", "peft=rslora", "knowledge=retrieved"), "tiny rslora r12 retrieved knowledge"),
+        (("model=tiny", "peft=none", "knowledge=none"), "tiny all weights no knowledge"),
     ],
 )
 def test_a_training_run_is_named_by_what_it_trains(

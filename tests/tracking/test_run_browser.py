@@ -36,7 +36,7 @@ def runs(job: Callable[..., Any], tmp_path: Path) -> list[TrackedRun]:
     for rank in (4, 16):
         cfg = job("tracking.experiment=looked at", f"peft.r={rank}", "tracking.system_metrics=false")
         with tracked_run(cfg.tracking, cfg, tmp_path) as run:
-            run.metrics({"wow_mini_seen/f1": rank / 100, "wow_mini_seen/ppl": 8.5})
+            run.metrics({"wow_mini_seen/ppl": rank + 0.25})
             run.table({"step": [0, 6], "its reply": ["Tea is a stone.", "Tea is a drink."]}, "samples.json")
             experiment = open_client(cfg.tracking.uri).get_run(run.id).info.experiment_id
             samples, version = links.artifact_page(experiment, run.id, "samples.json"), links.version_page("tea", "1")
@@ -52,15 +52,15 @@ def test_runs_are_compared_and_looked_into(runs: list[TrackedRun], ui: str, page
     experiment = runs[0].client.get_run(runs[0].id).info.experiment_id
     page.browser.get(f"{ui}/#/experiments/{experiment}/runs")
     page.click("[aria-label='Close']")  # MLflow's assistant, which covers a quarter of the page
-    page.click("a", "Training and sweeps")
-    for name in ("tiny qlora r4 nf4", "tiny qlora r16 nf4", "wow_mini_seen/f1", "peft.r", "0.04", "0.16"):
+    page.follow("Training and sweeps")
+    for name in ("tiny qlora r4 nf4", "tiny qlora r16 nf4", "peft.r", "wow_mini_seen/ppl", "4.25", "16.25"):
         page.wait("body", name)
     page.click("a", "tiny qlora r16 nf4")
     page.wait("strong", "Ours")
     address = page.browser.current_url
-    page.click("a", "samples")
+    page.follow("samples")
     page.wait("body", "Tea is a stone.")
     assert page.browser.current_url.endswith(f"/runs/{runs[1].id}/artifacts/samples.json")
     page.browser.get(address)
-    page.click("a", "version")
+    page.follow("version")
     page.wait("body", "Version 1")

@@ -27,6 +27,7 @@ from wikillama.config.schema import Section, direction
 from wikillama.errors import InputError
 
 Config = TypeVar("Config", bound=Section)
+_NO_TRIAL = "No trials are completed"  # Optuna's ValueError at the end of a search whose jobs have all failed
 
 
 def register_resolvers() -> None:
@@ -94,7 +95,8 @@ def run(
             if ended.code:
                 failures.note(Failure("", ended.code if isinstance(ended.code, int) else failures.OURS, "ended"))
         except Exception as error:
-            failures.note(report(error, full_errors))
+            if not (failures.noted() and str(error).startswith(_NO_TRIAL)):
+                failures.note(report(error, full_errors))
         found = failures.noted()
     code = failures.exit_code(found)
     _list([failure for failure in found if failure.job])

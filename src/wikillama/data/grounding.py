@@ -118,7 +118,7 @@ def _retrieved(dialogue: Dialogue, place: int, on_hand: list[Sentence]) -> list[
 def _looked_up(dialogue: Dialogue, place: int, knowledge: KnowledgeConfig, index: "Index") -> list[Sentence]:
     """The best sentences of an index, best first: as many as are shown, or one more than are to distract.
 
-    One of those may be the gold sentence. What the Wizard has used already comes last.
+    One of those may be the gold sentence. What the Wizard has used already comes later than it would.
     """
     turns = [turn.text for turn in dialogue.turns[:place]]
     told = [turn.knowledge for turn in dialogue.turns[:place] if turn.knowledge]

@@ -18,7 +18,7 @@ def name_of(config: Section) -> str | None:
         if config.quantization.type == "none":
             parts.pop()
         if config.knowledge.mode != "gold":
-            parts.append(f"{config.knowledge.mode} knowledge")
+            parts.append("no knowledge" if config.knowledge.mode == "none" else f"{config.knowledge.mode} knowledge")
         return " ".join(parts)
     if isinstance(config, EvaluateConfig):
         systems = ", ".join(system.removeprefix("models:/").removeprefix("runs:/") for system in config.systems)

@@ -17,6 +17,7 @@ _VIEW = "mlflow.sharedViewState."
 _KIND_OF_EXPERIMENT = ("mlflow.experimentKind", "custom_model_development")  # or the page asks for it
 
 _SUITES = ("wow_seen", "wow_mini_seen")  # what training scores on; columns that no run has are not shown
+_SYSTEMS = ("base", "models/wiki-llama candidate", "models/wiki-llama champion")  # as evaluate.py names them
 _NAME = "attributes.`Run Name`"
 _TRAINING = (
     *(f"params.`{name}`" for name in ("model.name", "quantization.type", "peft.r", "knowledge.mode")),
@@ -26,7 +27,8 @@ _TRAINING = (
 )
 _EVALUATIONS = (
     *(f"params.`{name}`" for name in ("suite.name", "knowledge.mode", "judge.kind")),
-    *(f"metrics.`qa200/{system}/correct`" for system in ("base", "wiki-llama candidate", "wiki-llama champion")),
+    *(f"metrics.`qa200/{system}/correct`" for system in _SYSTEMS),
+    *(f"metrics.`{suite}/{system}/f1`" for suite in _SUITES for system in _SYSTEMS),
     "attributes.`Duration`",
 )
 VIEWS: dict[str, tuple[str, str, tuple[str, ...]]] = {  # by id: name, filter, columns
@@ -37,7 +39,7 @@ VIEWS: dict[str, tuple[str, str, tuple[str, ...]]] = {  # by id: name, filter, c
     ),
     "wikillama-evaluations": ("Evaluations", f"tags.`{KIND}` = 'evaluate'", _EVALUATIONS),
 }
-_WIDTH = 8  # pixels a letter of a heading
+_WIDTH = 7  # pixels a letter of a heading
 
 
 def furnish(client: MlflowClient, experiment_id: str) -> None:
@@ -65,7 +67,7 @@ def _view(name: str, search: str, columns: tuple[str, ...]) -> str:
         "searchFilter": search,
         "selectedColumns": columns,
         "columnOrder": (_NAME, *columns),
-        "columnWidths": {_NAME: 340} | {column: 30 + _WIDTH * len(column.split("`")[1]) for column in columns},
+        "columnWidths": {_NAME: 290} | {column: 26 + _WIDTH * max(12, len(column.split("`")[1])) for column in columns},
     }
     now = int(time.time() * 1000)
     return json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)})

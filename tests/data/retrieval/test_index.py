@@ -45,25 +45,33 @@ def test_an_article_without_a_title_goes_by_its_source(opened: Opened, kind: str
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_was_told_comes_last(opened: Opened, kind: str) -> None:
-    index, told = opened(kind), "Bees make honey from nectar."
-    asked = ("Honey bee", ["How do bees make honey from nectar?"])
-    assert texts(index.search(*asked, 3, ()))[0] == told
-    found = texts(index.search(*asked, 13, (told, "No such sentence.")))
-    assert found[-1] == told
-    assert len(found) > 2
+def test_what_was_told_loses_a_fifth(opened: Opened, kind: str) -> None:
+    index, told = opened(kind), "Bees sleep at night."
+    asked = ("Honey bee", ["What do bees do at night?"])
+    before = {one.sentence.text: one.score for one in index.search(*asked, 13)}
+    after = {one.sentence.text: one.score for one in index.search(*asked, 13, (f" {told}", "No such sentence."))}
+    assert next(iter(before)) == told
+    assert after.pop(told) == pytest.approx(0.8 * before.pop(told), rel=1e-5)
+    assert after == before
 
 
 @pytest.mark.parametrize("kind", ["bm25", pytest.param("hybrid", marks=with_wheel)])
 def test_what_the_turns_say_already_is_taken_for_told(opened: Opened, kind: str) -> None:
-    turns = ["Tell me about tea in China.", "Tea is a hot drink from leaves.", "And tea in China?"]
-    index = opened(kind)
-    assert "Tea is a hot drink from leaves." in texts(index.search(None, turns, 3, ()))
-    guessed = index.search(None, turns, 13)
-    assert texts(guessed)[0] != "Tea is a hot drink from leaves."
-    assert "Tea is a hot drink from leaves." not in texts(guessed)[:3]
-    repeated = index.search(None, ["Is tea a hot drink from leaves?"], 1)  # a question tells nothing
-    assert texts(repeated) == ["Tea is a hot drink from leaves."]
+    told, index = "Tea is a hot drink from leaves.", opened(kind)
+
+    def found(reply: str) -> dict[str, float]:
+        turns = [
+            "Is tea a hot drink from leaves?",
+            reply,
+            "Oh.",
+            "Well.",
+            "Is it a hot drink?",
+        ]  # to ask is not to tell
+        return {one.sentence.text: one.score for one in index.search(None, turns, 13)}
+
+    assert next(iter(found("Hm."))) == told
+    assert told not in list(found(told))[:3]
+    assert 0.5 < found("Yes, leaves.")[told] / found("Hm.")[told] < 0.95
 
 
 def test_by_words_nothing_is_found_where_no_word_is_known(opened: Opened) -> None:
@@ -91,7 +99,7 @@ def test_a_search_never_looks_beyond_its_articles(opened: Opened) -> None:
 
 @with_wheel
 def test_the_weight_goes_from_words_to_meaning(opened: Opened) -> None:
-    asked = (None, ["The engine of an automobile: does a queen sleep at night in it?"], 13, ())
+    asked = (None, ["The engine of an automobile: does a queen sleep at night in it?"], 13)
     by_words, by_meaning = opened().search(*asked), opened("dense").search(*asked)
     assert texts(opened("hybrid", dense_weight=0.0).search(*asked)) == texts(by_words)
     assert texts(opened("hybrid", dense_weight=1.0).search(*asked)) == texts(by_meaning)

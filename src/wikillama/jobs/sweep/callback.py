@@ -4,7 +4,9 @@ There is no `on_multirun_end`: Hydra calls it of sweeps only that nothing broke 
 raises. `close.close_sweep` ends every sweep instead.
 """
 
+import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ class SweepCallback(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         if config.get("dry_run"):
             return
+        if "n_trials" in config.hydra.sweeper:
+            _quiet_search()
         try:
             self.sweep = _open(config)
         except Exception as error:  # Hydra would warn, and go on without a parent
@@ -76,6 +80,14 @@ def _open(config: DictConfig) -> Sweep:
     number = f"{plan.jobs} jobs" if plan.jobs is not None else "jobs"
     print(f"sweep: {number} over {str(plan) or 'nothing'}, parent run {parent}", flush=True)
     return Sweep(parent, tracking, swept, plan, os.getpid())
+
+
+def _quiet_search() -> None:
+    """Optuna tells of each study that it makes, on a handler of its own; what a search comes to, the sweep says."""
+    with suppress(ImportError):
+        from optuna.logging import set_verbosity
+
+        set_verbosity(logging.ERROR)
 
 
 def refuse(strategy: str, resume: str | None) -> None:

@@ -18,7 +18,7 @@ class Headline(NamedTuple):
 
 F1 = Headline("F1", "{suite}/f1", ".3f")
 CORRECT = Headline("qa200 correct", "qa200/correct", ".0f")
-ADAPTER_MB = Headline("adapter MB", "adapter/size_mb", ",.3g")
+ADAPTER_MB = Headline("adapter MB", "adapter/size_mb", ",.2f")
 TOKENS_PER_S = Headline("tokens/s", "train/mean_tokens_per_s", ",.0f")
 FIT_S = Headline("fit s", "runtime/fit_s", ",.0f")
 HEADLINES = (

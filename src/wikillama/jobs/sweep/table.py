@@ -48,7 +48,8 @@ def console_table(columns: dict[str, list[str]]) -> Table:
     ends = Counter(name.rpartition(".")[2] for name in columns)
     for name in columns:
         end = name.rpartition(".")[2]
-        table.add_column(end if ends[end] == 1 else name, no_wrap=name == "run")
+        header = end if ends[end] == 1 else name
+        table.add_column(header, no_wrap=name == "run", min_width=max(map(len, header.split())))
     for cells in zip(*columns.values(), strict=True):
         table.add_row(*cells[:-1], cells[-1][:8])
     return table

@@ -17,11 +17,11 @@ _SCORES = (("perplexity", "ppl", ".2f"), ("F1", "f1", ".3f"), ("knowledge-F1", "
 
 
 def description(cfg: TrainConfig, run: TrackedRun, trained: Trained) -> str:
-    """Markdown: what the run is, its figures, links into its artifacts, its version and its sweep, and a table.
+    """Markdown: what the run is, links into what it has, and what it came to.
 
-    MLflow shows a few lines until one asks for more; so the table, which is tall, comes last.
+    MLflow shows four lines until one asks for more, and the figures stand in its table of runs, too.
     """
-    return "\n\n".join((about(cfg), _figures(cfg, trained), _links(cfg, run, trained), _scores(cfg, trained)))
+    return "\n\n".join((about(cfg), _links(cfg, run, trained), _figures(cfg, trained), _scores(cfg, trained)))
 
 
 def _figures(cfg: TrainConfig, trained: Trained) -> str:
