@@ -11,6 +11,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 
 from wikillama.config import cli
+from wikillama.config.chat import ChatConfig
 from wikillama.config.compare import CompareConfig
 from wikillama.config.paths import CONF, ROOT
 from wikillama.config.registry import RegistryConfig
@@ -20,7 +21,7 @@ cli.share_cores()  # tests start jobs beside themselves
 
 SCHEMAS = {
     "train": TrainConfig, "evaluate": EvaluateConfig, "prepare": PrepareConfig, "compare": CompareConfig,
-    "registry": RegistryConfig,
+    "registry": RegistryConfig, "chat": ChatConfig,
 }  # fmt: skip
 SHARED = ROOT.parent / "shared" / "data"
 

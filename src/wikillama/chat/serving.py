@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from wikillama.errors import InputError
-from wikillama.generation.bot import Bot
+from wikillama.generation.bot import Bot, Speaks
 from wikillama.generation.streaming import ReplyStream
 from wikillama.model.dense import dense_weights
 from wikillama.tracking.completions import chunks, completion, read_request, start
@@ -30,7 +30,7 @@ def serve(bot: Bot, name: str, host: str = "127.0.0.1", port: int = 8000) -> Non
         uvicorn.run(create_app(bot, name), host=host, port=port, log_level="warning")
 
 
-def create_app(bot: Bot, name: str) -> FastAPI:
+def create_app(bot: Speaks, name: str) -> FastAPI:
     """The application; replies are made one after the other, in the order of their requests."""
     app = FastAPI(title="Wiki-Llama")
 
@@ -65,6 +65,8 @@ async def _whole(name: str, stream: ReplyStream, request: Request) -> Response:
                 pieces.append(piece)
                 if await request.is_disconnected():
                     return Response()  # that nobody reads
+        except InputError as error:  # of a system that is loaded when it is asked
+            return _refused(str(error))
         except Exception as error:
             return JSONResponse(_failed(error), status_code=500)
     assert stream.stats is not None  # it came to its end

@@ -1,7 +1,8 @@
 """A base with its adapter, ready to talk."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import torch
 from peft import PeftModel
@@ -12,12 +13,29 @@ from wikillama.data.encode import Encoded, encode, end_token_id
 from wikillama.data.prompt import Message
 from wikillama.errors import InputError
 from wikillama.generation.decoding import GREEDY, Sampling, produce, runs_in_circles, text_pieces
-from wikillama.generation.streaming import Clock, End, ReplyStats, ReplyStream, Turns
+from wikillama.generation.streaming import Clock, End, ReplyStats, ReplyStream, Turns, Writer
+from wikillama.model.adapters import speaking_as
 from wikillama.model.dense import dense_weights
 from wikillama.model.loss import causal_lm
 from wikillama.model.recipe import Recipe
 
 CONTEXT = 2048  # tokens that a conversation may have at least, where the base has room for them
+
+
+class Speaks(Protocol):
+    """What can be talked to: a `Bot`, or what stands for one."""
+
+    def stream(
+        self,
+        history: Sequence[str | Message],
+        knowledge: Sequence[str | Sentence] = (),
+        topic: str | None = None,
+        *,
+        max_new_tokens: int | None = None,
+        sampling: Sampling = GREEDY,
+    ) -> ReplyStream:
+        """A reply as it is made, see `Bot.stream`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -26,7 +44,11 @@ class Bot:
 
     `history` holds the utterances so far, oldest first: plain strings, of which the last is by the person spoken to
     and speakers alternate, or messages with roles, where a system message takes the place of the one trained with.
-    `knowledge` holds sentences to answer from. What does not fit `context` is dropped from the history's old end.
+    `knowledge` holds sentences to answer from, with or without the titles of their articles. Where a conversation does
+    not fit `context`, its oldest exchanges go.
+
+    `adapter` is which of the model's adapters speaks, None the base beneath them: bots may share a model, and then
+    share `turns`, too.
 
     On a CPU, 4-bit weights are unpacked for each reply. A process that goes on replying keeps them so, which saves
     their unpacking: `with dense_weights(bot.model): ...`.
@@ -35,7 +57,8 @@ class Bot:
     model: PeftModel | LlamaForCausalLM
     tokenizer: PreTrainedTokenizerBase
     recipe: Recipe
-    turns: Turns = field(default_factory=Turns, init=False, repr=False, compare=False)
+    adapter: str | None = "default"
+    turns: Turns = field(default_factory=Turns, repr=False, compare=False)
 
     @property
     def context(self) -> int:
@@ -49,7 +72,7 @@ class Bot:
     def reply(
         self,
         history: Sequence[str | Message],
-        knowledge: Sequence[str] = (),
+        knowledge: Sequence[str | Sentence] = (),
         topic: str | None = None,
         *,
         max_new_tokens: int | None = None,
@@ -61,7 +84,7 @@ class Bot:
     def stream(
         self,
         history: Sequence[str | Message],
-        knowledge: Sequence[str] = (),
+        knowledge: Sequence[str | Sentence] = (),
         topic: str | None = None,
         *,
         max_new_tokens: int | None = None,
@@ -73,35 +96,52 @@ class Bot:
         `generation.batched` gives, but that it ends where it runs in circles, and never within a character. Raises
         InputError for a length or a sampling that cannot be.
         """
+        return ReplyStream(
+            self.turns, self.writer(history, knowledge, topic, max_new_tokens=max_new_tokens, sampling=sampling)
+        )
+
+    def writer(
+        self,
+        history: Sequence[str | Message],
+        knowledge: Sequence[str | Sentence] = (),
+        topic: str | None = None,
+        *,
+        max_new_tokens: int | None = None,
+        sampling: Sampling = GREEDY,
+        clock: Clock | None = None,
+    ) -> Writer:
+        """What makes the reply that `stream` gives, to be called when its turn has come; `clock` began when it was
+        asked for. Raises InputError as `stream` does.
+        """
         sampling.check()
         limit = self.recipe.max_new_tokens if max_new_tokens is None else max_new_tokens
         if not 1 <= limit <= self.context // 2:
             raise InputError(f"max_new_tokens={limit}: give 1 to {self.context // 2}, half of this model's context")
         prompt = self._prompt(history, knowledge, topic, self.context - limit)
         end_id = end_token_id(self.recipe.prompt, self.tokenizer)
-        clock = Clock()
+        timed = clock or Clock()
 
-        def make(put: Callable[[str], bool]) -> ReplyStats:
-            clock.begin()
+        def write(put: Callable[[str], bool]) -> ReplyStats:
+            timed.begin()
             self.model.eval()
             end: End = "length"
-            with torch.inference_mode(), dense_weights(self.model):
+            with torch.inference_mode(), dense_weights(self.model), speaking_as(self.model, self.adapter):
                 made = produce(causal_lm(self.model), prompt.input_ids, end_id, limit, sampling)
-                for piece in text_pieces(clock.counted(made), self.tokenizer):
+                for piece in text_pieces(timed.counted(made), self.tokenizer):
                     if not put(piece):
                         end = "closed"
-                    elif clock.tokens[-1] == end_id:
+                    elif timed.tokens[-1] == end_id:
                         end = "stop"
-                    elif runs_in_circles(clock.tokens):
+                    elif runs_in_circles(timed.tokens):
                         end = "repetition"
                     if end != "length":
                         break
-            return clock.stats(end, prompt)
+            return timed.stats(end, prompt)
 
-        return ReplyStream(self.turns, make)
+        return write
 
     def _prompt(
-        self, history: Sequence[str | Message], knowledge: Sequence[str], topic: str | None, room: int
+        self, history: Sequence[str | Message], knowledge: Sequence[str | Sentence], topic: str | None, room: int
     ) -> Encoded:
         said = _messages(history)
         system = "\n".join(message.content for message in said if message.role == "system")
@@ -111,10 +151,24 @@ class Bot:
             dialogue_id="chat",
             history=tuple((_SPEAKERS[m.role], m.content) for m in said if m.role != "system"),
             response="",
-            knowledge=tuple(Sentence(topic, text) for text in knowledge),
+            knowledge=tuple(fact if isinstance(fact, Sentence) else Sentence(topic, fact) for fact in knowledge),
             topic=topic,
         )
-        return encode(example, prompt, self.tokenizer, room, reply=False)
+        made = encode(example, prompt, self.tokenizer, room, reply=False)
+        if made.cut == "nothing":
+            return made
+        while (shorter := _without_oldest(example)) is not None:
+            example = shorter
+            made = encode(example, prompt, self.tokenizer, room, reply=False)
+            if made.cut == "nothing":
+                return replace(made, cut="history")
+        return made
+
+
+def _without_oldest(example: Example) -> Example | None:
+    """The example without its oldest exchange; None where that is all that there is."""
+    starts = [place for place, (speaker, _) in enumerate(example.history) if place and speaker == "apprentice"]
+    return replace(example, history=example.history[starts[0] :]) if starts else None
 
 
 _SPEAKERS: dict[str, Speaker] = {"user": "apprentice", "assistant": "wizard"}

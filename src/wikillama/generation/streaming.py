@@ -26,6 +26,9 @@ class ReplyStats:
     tokens_per_s: float  # after the first token; 0 where there is no second one
 
 
+Writer = Callable[[Callable[[str], bool]], ReplyStats]  # gives pieces to a function that says whether to go on
+
+
 class Turns:
     """First come, first served: one thread makes all replies of a model.
 
@@ -58,11 +61,11 @@ class ReplyStream(Iterator[str]):
     block or dropping it ends the reply before its next token, or takes it out of the queue.
     """
 
-    def __init__(self, turns: Turns, make: Callable[[Callable[[str], bool]], ReplyStats]) -> None:
-        """`make` makes the reply; it is given a function that takes a piece and says whether to go on."""
+    def __init__(self, turns: Turns, write: Writer) -> None:
+        """`write` makes the reply when its turn has come."""
         self._turns = turns
         self._state = _State()
-        self._turn = turns.queue(_job(make, self._state))
+        self._turn = turns.queue(_job(write, self._state))
 
     def __next__(self) -> str:
         piece = self._state.pieces.get()
@@ -124,10 +127,10 @@ class _State:
         self.begun.set()
 
 
-def _job(make: Callable[[Callable[[str], bool]], ReplyStats], state: _State) -> Callable[[], None]:
+def _job(write: Writer, state: _State) -> Callable[[], None]:
     def job() -> None:
         try:
-            state.stats = make(state.put)
+            state.stats = write(state.put)
         except Exception as error:  # raised again where the reply is read
             state.error = error
         finally:

@@ -1,5 +1,7 @@
 """LoRA adapters: wrapping a base, counting, saving and loading what was trained."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -88,14 +90,21 @@ def save(model: PeftModel | LlamaForCausalLM, folder: Path) -> Path:
     return folder
 
 
-def load(model: LlamaForCausalLM, folder: Path, name: str = "default") -> PeftModel | LlamaForCausalLM:
-    """Put what `save` wrote onto a base. Raises InputError for files that are missing, broken or of another shape."""
+def load(model: PeftModel | LlamaForCausalLM, folder: Path, name: str = "default") -> PeftModel | LlamaForCausalLM:
+    """Put what `save` wrote onto a base, or beside the adapters that it has, under a name of its own.
+
+    Raises InputError for files that are missing, broken or of another shape.
+    """
     try:
         if (folder / _ALL_WEIGHTS).is_file():
             model.load_state_dict(load_file(folder / _ALL_WEIGHTS), strict=not model.config.tie_word_embeddings)
             return model
         _check_config(folder / _CONFIG)
-        wrapped = PeftModel.from_pretrained(model, str(folder), adapter_name=name)
+        if isinstance(model, PeftModel):
+            wrapped = model
+            wrapped.load_adapter(str(folder), adapter_name=name, torch_device=str(model.device))
+        else:
+            wrapped = PeftModel.from_pretrained(model, str(folder), adapter_name=name)
         # PEFT only warns of tensors that are missing, and does not mind those that it has no place for
         expected = get_peft_model_state_dict(wrapped, adapter_name=name, save_embedding_layers=False)
         differing = expected.keys() ^ load_file(folder / _ADAPTER).keys()
@@ -108,6 +117,20 @@ def load(model: LlamaForCausalLM, folder: Path, name: str = "default") -> PeftMo
         raise InputError(f"{folder}: cannot be put onto this base model ({_reason(error)})") from error
     wrapped.requires_grad_(False)
     return wrapped
+
+
+@contextmanager
+def speaking_as(model: nn.Module, name: str | None) -> Iterator[None]:
+    """While the context lasts, the adapter `name` of a model is at work, or with None its base alone."""
+    if not isinstance(model, PeftModel):
+        yield
+    elif name is None:
+        with model.disable_adapter():
+            yield
+    else:
+        if model.active_adapter != name:
+            model.set_adapter(name)
+        yield
 
 
 def _check_config(file: Path) -> None:

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 
 from wikillama.data.prompt import Message, Role
 from wikillama.errors import InputError
-from wikillama.generation.bot import Bot
+from wikillama.generation.bot import Speaks
 from wikillama.generation.decoding import Sampling
 from wikillama.generation.streaming import ReplyStats, ReplyStream
 
@@ -67,7 +67,7 @@ def read_request(body: Any) -> ChatRequest:
     return request
 
 
-def start(bot: Bot, request: ChatRequest) -> ReplyStream:
+def start(bot: Speaks, request: ChatRequest) -> ReplyStream:
     """Begin to reply. Raises InputError for messages, a length or a sampling that cannot be."""
     return bot.stream(
         [_message(message) for message in request.messages],

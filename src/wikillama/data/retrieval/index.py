@@ -123,7 +123,7 @@ class Index:
     def _found(self, articles: Sequence[int], scores: Scores, told: Collection[str], k: int) -> list[Found]:
         candidates = [(article, text) for article in articles for text in self._articles.sentences(article)]
         used = {text.strip() for text in told}
-        scores = scores * [_TOLD if text in used else 1.0 for _, text in candidates]
+        scores = scores * np.array([_TOLD if text in used else 1.0 for _, text in candidates], dtype=np.float32)
         best = [place for place in np.argsort(-scores, kind="stable") if scores[place] > 0][:k]
         found = []
         for article, text, score in ((*candidates[place], float(scores[place])) for place in best):

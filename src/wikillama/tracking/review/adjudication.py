@@ -1,10 +1,11 @@
 """A last word on answers about which annotators disagree."""
 
 from wikillama.tracking.review.answers import normal_name
-from wikillama.tracking.review.blind import new_trace_id, shown_answer
+from wikillama.tracking.review.blind import shown_answer
 from wikillama.tracking.review.create import Review, publish
 from wikillama.tracking.review.key import Assignment, open_place, read_key, write_key
 from wikillama.tracking.review.labels import Label, collect_review
+from wikillama.tracking.traces import new_trace_id
 
 
 def adjudicate(tracking_uri: str, experiment: str, adjudicator: str) -> Review:

@@ -1,33 +1,20 @@
 """Traces that show an answer and nothing of where it came from."""
 
-import json
 import re
-import uuid
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mlflow.entities import Span, SpanType, TraceInfo, TraceLocation, TraceState
+from mlflow.entities import Span, TraceInfo
 from mlflow.tracing.client import TracingClient
-from mlflow.tracing.constant import SpanAttributeKey, TraceTagKey
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanContext, TraceFlags
-from opentelemetry.trace.status import Status, StatusCode
 
 from wikillama.tracking.review.answers import Answer
-
-# Traces are written as they are to be stored. MLflow's tracing functions would add the user, the script's path and an
-# active run, and would drop a trace with a log line where the store fails.
+from wikillama.tracking.traces import trace_info, trace_span
 
 _NAME = "answer"
 _SPANS_A_CALL = 100
 _PREVIEW = 1000  # characters that MLflow's database keeps of what the review page shows
 _REST = " … (the rest: View full trace)"
 _MARKUP = re.compile(r"([\\`*_\[\]<>#|~&])")
-
-
-def new_trace_id() -> str:
-    return f"tr-{uuid.uuid4().hex}"
 
 
 class Shown(NamedTuple):
@@ -49,15 +36,13 @@ def log_traces(client: TracingClient, experiment_id: str, shown: Sequence[Shown]
 
 def _info(experiment_id: str, shown: Shown) -> TraceInfo:
     """The review page shows the two previews, as Markdown."""
-    return TraceInfo(
-        trace_id=shown.trace_id,
-        trace_location=TraceLocation.from_experiment_id(experiment_id),
-        request_time=shown.time_ms,
-        execution_duration=0,
-        state=TraceState.OK,
-        request_preview=_request(shown.answer, shown.verdicts),
-        response_preview=_clipped(_literal(shown.answer.reply) or "*(empty)*"),
-        tags={TraceTagKey.TRACE_NAME: _NAME},
+    return trace_info(
+        shown.trace_id,
+        _NAME,
+        experiment_id,
+        shown.time_ms,
+        request=_request(shown.answer, shown.verdicts),
+        response=_clipped(literal(shown.answer.reply) or "*(empty)*"),
     )
 
 
@@ -70,23 +55,7 @@ def _span(shown: Shown) -> Span:
     }
     if shown.verdicts:
         inputs["verdicts"] = list(shown.verdicts)
-    attributes = {
-        SpanAttributeKey.REQUEST_ID: shown.trace_id,
-        SpanAttributeKey.SPAN_TYPE: SpanType.UNKNOWN,
-        SpanAttributeKey.INPUTS: inputs,
-        SpanAttributeKey.OUTPUTS: answer.reply,
-    }
-    number = int(shown.trace_id.removeprefix("tr-"), 16)
-    span = ReadableSpan(
-        _NAME,
-        SpanContext(number, number % 2**64 or 1, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED)),
-        resource=Resource.get_empty(),  # or the process leaves its id as a tag
-        attributes={name: json.dumps(value, ensure_ascii=False) for name, value in attributes.items()},
-        status=Status(StatusCode.OK),
-        start_time=shown.time_ms * 1_000_000,
-        end_time=shown.time_ms * 1_000_000,
-    )
-    return Span(span)
+    return trace_span(shown.trace_id, _NAME, shown.time_ms, inputs, answer.reply)
 
 
 def shown_answer(span: Span, item_id: str, system: str, topic: str | None) -> Answer:
@@ -98,17 +67,17 @@ def shown_answer(span: Span, item_id: str, system: str, topic: str | None) -> An
 
 
 def _request(answer: Answer, verdicts: Sequence[str]) -> str:
-    parts = [_literal(answer.question)]
+    parts = [literal(answer.question)]
     if answer.reference is not None:
-        parts.append(f"**Reference:** {_literal(answer.reference)}")
+        parts.append(f"**Reference:** {literal(answer.reference)}")
     if verdicts:
-        parts.append("**Verdicts so far:**\n\n" + "\n".join(f"- {_literal(verdict)}" for verdict in verdicts))
+        parts.append("**Verdicts so far:**\n\n" + "\n".join(f"- {literal(verdict)}" for verdict in verdicts))
     if answer.knowledge:
-        parts.append("**Knowledge:**\n\n" + "\n".join(f"- {_literal(passage)}" for passage in answer.knowledge))
+        parts.append("**Knowledge:**\n\n" + "\n".join(f"- {literal(passage)}" for passage in answer.knowledge))
     return _clipped("\n\n".join(parts))
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Text that Markdown shows as it is: what a model writes must not become a link, a picture or a heading."""
     return _MARKUP.sub(r"\\\1", text.strip())
 

@@ -10,7 +10,7 @@ from mlflow.tracing.client import TracingClient
 
 from wikillama.errors import InputError
 from wikillama.tracking.review.answers import Answer, check_answers, deal, normal_name
-from wikillama.tracking.review.blind import Shown, log_traces, new_trace_id
+from wikillama.tracking.review.blind import Shown, log_traces
 from wikillama.tracking.review.key import Assignment, Key, Place, claim, open_place, read_key, write_key
 from wikillama.tracking.review.queues import (
     ADJUDICATION,
@@ -22,6 +22,7 @@ from wikillama.tracking.review.queues import (
     review_queue,
     verdict_schema,
 )
+from wikillama.tracking.traces import new_trace_id
 
 
 @dataclass(frozen=True, slots=True)
