@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 ARTICLES = {
     "tea.md": "# Tea\n\nTea is made from the leaves of a shrub. People in China drank it 4,000 years ago.\n",
     "bee.md": "# Honey bee\n\nHoney bees live in hives of 50,000. A bee visits 1,500 flowers a day.\n",
-    "evil.md": "# Markup\n\nA sentence may hold <script>document.title = 'taken'</script> and *stars*.\n",
+    "evil.txt": "A sentence may hold <script>document.title = 'taken'</script> and *stars*.\n",
 }
 
 
@@ -53,14 +53,16 @@ def base_of(folder: Path) -> list[str]:
 
 @pytest.fixture(scope="session")
 def chat_config(compose: Callable[..., Any], place: Path) -> Callable[..., Any]:
-    """`chat_config("beside=base")`: a configuration of chat.py whose adapter is the first one."""
+    """`chat_config("beside=base")`: a configuration of chat.py whose adapter is the first one, or with `real=True` no
+    adapter but the demo's model."""
 
-    def make(*overrides: str) -> Any:
-        given = [
-            *base_of(place), f"adapter={place}/first", f"retriever.source={place}/articles", f"cache_dir={place}/cache",
-            f"tracking.uri=sqlite:///{place}/mlflow.db", "max_new_tokens=24", "open_browser=false", "user=ann",
-        ]  # fmt: skip
-        return compose(*given, *overrides, name="chat")
+    def make(*overrides: str, real: bool = False) -> Any:
+        tiny = [*base_of(place), f"adapter={place}/first", f"cache_dir={place}/cache"]
+        demo = ["model=smollm2_135m", "adapter=base"]
+        return compose(
+            *(demo if real else tiny), f"retriever.source={place}/articles", f"tracking.uri=sqlite:///{place}/mlflow.db",
+            "max_new_tokens=24", "open_browser=false", "user=ann", *overrides, name="chat",
+        )  # fmt: skip
 
     return make
 

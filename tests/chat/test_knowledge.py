@@ -67,7 +67,7 @@ SENTENCES = [
     ("reply", "expected"),
     [
         ("They have built it since 1964, in Ford's own works.", [True, False, False]),
-        ("Since 1964, and 22,000 were ordered on the first day of its sale.", [True, False, True]),
+        ("They began to build it in 1964; 22,000 were ordered on the first day.", [True, False, True]),
         ("I do, a lovely car!", [False, False, False]),
         ("", [False, False, False]),
         ("Do you know the Ford Mustang?", [False, False, False]),  # an echo

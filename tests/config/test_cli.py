@@ -1,21 +1,12 @@
 """train.py as a user meets it: bad input is one line and exit code 2, long before torch is imported."""
 
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from one_process import Command, Done, run_all
 
-from wikillama.config.paths import CONF, ROOT
-
-PROBE = """
-import atexit, runpy, sys
-atexit.register(lambda: print("torch imported:", "torch" in sys.modules))
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
+from wikillama.config.paths import CONF
 
 BAD = {
     "foo=1": "foo",
@@ -34,40 +25,32 @@ BAD = {
 }
 
 
-GOOD = [
+GOOD = [  # what needs torch comes last
     "--help",
     "--cfg job peft.r=7",
     "model=llama2_7b peft=qlora dry_run=true data=wow_mini",
     "experiment=paper_qlora dry_run=true data=wow_mini",
 ]
 
-Done = subprocess.CompletedProcess[str]
-
 
 @pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Done]]:
-    """`train(overrides)`: how train.py ended. All are started at once, since each takes seconds."""
+def train(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
+    """How train.py ended by what it was given."""
     folder = tmp_path_factory.mktemp("train")
-
-    def run(overrides: str) -> Done:
-        arguments = [str(ROOT / "train.py"), *overrides.split(), f"hydra.run.dir={folder / 'out'}"]
-        command = [sys.executable, "-c", PROBE, *arguments]
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        started = {overrides: pool.submit(run, overrides) for overrides in (*BAD, *GOOD)}
-        yield lambda overrides: started[overrides].result()
+    given = (*BAD, *GOOD)
+    commands = [Command("train.py", overrides.split()) for overrides in given]
+    return dict(zip(given, run_all(commands, folder, f"hydra.run.dir={folder / 'out'}"), strict=True))
 
 
 @pytest.mark.parametrize(("overrides", "key"), BAD.items(), ids=BAD)
-def test_bad_input_is_one_line_and_code_2(train: Callable[[str], Done], overrides: str, key: str) -> None:
-    done = train(overrides)
+def test_bad_input_is_one_line_and_code_2(train: dict[str, Done], overrides: str, key: str) -> None:
+    done = train[overrides]
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
     assert key in line
     assert "Traceback" not in done.stderr
-    assert "torch imported: False" in done.stdout
+    assert done.imported == []
 
 
 def test_a_good_configuration_is_checked_without_torch() -> None:
@@ -86,8 +69,8 @@ sys.exit(f"imported {heavy}" if heavy else 0)
     assert done.returncode == 0, done.stderr
 
 
-def test_help_shows_groups_choices_and_keys(train: Callable[[str], Done]) -> None:
-    done = train("--help")
+def test_help_shows_groups_choices_and_keys(train: dict[str, Done]) -> None:
+    done = train["--help"]
     assert (done.returncode, done.stderr) == (0, "")
     for group in ("model", "data", "knowledge", "prompt", "packing", "peft", "quantization", "experiment"):
         choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
@@ -95,11 +78,11 @@ def test_help_shows_groups_choices_and_keys(train: Callable[[str], Done]) -> Non
     assert "max_length: 1024" in done.stdout
 
 
-def test_cfg_job_shows_the_composed_job(train: Callable[[str], Done]) -> None:
-    done = train("--cfg job peft.r=7")
+def test_cfg_job_shows_the_composed_job(train: dict[str, Done]) -> None:
+    done = train["--cfg job peft.r=7"]
     assert (done.returncode, done.stderr) == (0, "")
     assert "peft:\n  method: qlora\n  r: 7\n" in done.stdout
-    assert "torch imported: False" in done.stdout
+    assert done.imported == []
 
 
 @pytest.mark.parametrize(
@@ -107,9 +90,9 @@ def test_cfg_job_shows_the_composed_job(train: Callable[[str], Done]) -> None:
     [("model=llama2_7b peft=qlora", "29,982,720", "60.0 MB"), ("experiment=paper_qlora", "33,554,432", "67.1 MB")],
 )
 def test_dry_run_counts_what_would_be_trained(
-    train: Callable[[str], Done], overrides: str, parameters: str, size: str
+    train: dict[str, Done], overrides: str, parameters: str, size: str
 ) -> None:
-    done = train(f"{overrides} dry_run=true data=wow_mini")
+    done = train[f"{overrides} dry_run=true data=wow_mini"]
     assert done.returncode == 0, done.stderr
     assert parameters in done.stdout
     assert size in done.stdout

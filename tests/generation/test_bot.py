@@ -45,6 +45,7 @@ def test_so_it_does_over_4_bit_weights_and_an_adapter(compose: Callable[..., Any
     overrides = ("model=tiny", "peft=qlora", "quantization=nf4")
     cfg = compose(*overrides)
     base = load_base(cfg.model, cfg.quantization, CPU, torch.float32, cfg.cache_dir)
+    torch.manual_seed(3)
     model = attach(base.model, cfg.peft, base.id)
     generator = torch.Generator().manual_seed(3)
     for parameter in trainable(model).values():

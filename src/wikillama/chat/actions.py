@@ -9,7 +9,7 @@ import gradio as gr
 from wikillama.chat.answering import Answering, Question
 from wikillama.chat.conversation import Conversation, Conversations, Reply
 from wikillama.chat.knowledge import Mode
-from wikillama.chat.panel import panel
+from wikillama.chat.panel import literal, panel
 from wikillama.errors import InputError
 
 Messages = list[dict[str, Any]]
@@ -130,8 +130,8 @@ def _messages(conversation: Conversation, column: int) -> Messages:
     shown: Messages = []
     for exchange in conversation.exchanges:
         reply = exchange.replies[column] if column < len(exchange.replies) else None
-        shown.append({"role": "user", "content": exchange.said})
-        shown.append({"role": "assistant", "content": "(not asked)" if reply is None else _text(reply)})
+        shown.append({"role": "user", "content": literal(exchange.said)})
+        shown.append({"role": "assistant", "content": "(not asked)" if reply is None else literal(_text(reply))})
     return shown
 
 

@@ -16,6 +16,7 @@ from wikillama.tracking.reply_traces import THUMBS, VERDICT, ReplyTraces, Spoken
 
 LONGEST = 8_000  # characters of an utterance
 _LOOK = 0.2  # seconds between two looks at the queue
+_LAST = 5.0  # seconds that the last token of a reply that was stopped may take
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Answering:
         except Exception as error:
             log.error("a reply failed", exc_info=error)
             reply.error = f"{type(error).__name__}: {error}"
-        reply.stats = stream.stats
+        reply.stats = stream.settled(_LAST)
 
     def _finish(self, conversation: Conversation, exchange: Exchange, asked: "_Asked") -> None:
         reply = asked.reply

@@ -19,7 +19,7 @@ TITLE = "Wiki-Llama"
 STYLE = Path(__file__).with_name("style.css")
 _KEY = "wikillama-conversation"  # of the browser's own storage: a reload goes on with the conversation
 _VERDICTS = ["correct", "wrong", "ambiguous"]
-_AT_ONCE = 64  # questions that wait in the systems' own queue, which tells their places; more wait for those
+_AT_ONCE = 32  # questions that wait in the systems' own queue, which tells their places; gradio has 40 threads
 _LOOKS = 0.05  # seconds between two updates of a reply that is being made
 
 
@@ -43,7 +43,7 @@ def create_page(actions: Actions, first: str, second: str | None, mode: Mode, no
             other = gr.Dropdown(
                 choices, value=other_value, label="Second system", visible=second is not None, elem_id="other", scale=3
             )
-            known = gr.Radio(list(MODES), value=mode, label="Knowledge", elem_id="knowledge", scale=2)
+            known = gr.Radio(list(MODES), value=mode, label="Knowledge", elem_id="knowledge", scale=2, min_width=330)
             topic = gr.Textbox(label="Topic", placeholder="optional", max_length=200, elem_id="topic", scale=2)
         pasted = gr.Textbox(
             label="My knowledge",
@@ -116,7 +116,7 @@ def _column(name: str, visible: bool) -> gr.Chatbot:
         scale=3,
         render_markdown=False,
         latex_delimiters=[],
-        buttons=["copy"],
+        buttons=[],  # a copy would hold the escaped text
         layout="bubble",
         placeholder="Ask something.",
         feedback_options=("Like", "Dislike"),

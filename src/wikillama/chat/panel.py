@@ -3,12 +3,20 @@
 Everything that a model, a user or an article wrote goes through `escape`: it is shown as text, whatever it holds.
 """
 
+import re
 from html import escape
 
 from wikillama.chat.conversation import Reply
 
 _ENDS = {"length": "cut off at its longest", "repetition": "stopped: it ran in circles", "closed": "stopped"}
 _CUTS = {"history": "the oldest exchanges did not fit", "prompt": "the beginning of the message did not fit"}
+
+_ENTITY = re.compile(r"&(?=[#A-Za-z])")
+
+
+def literal(text: str) -> str:
+    """Text for gradio's Chatbot, which reads messages as HTML, cleans them, and would drop "<script>" silently."""
+    return _ENTITY.sub("&amp;", text).replace("<", "&lt;")
 
 
 def panel(number: int, reply: Reply | None, side: str = "") -> str:

@@ -19,7 +19,7 @@ _HELP = """/knowledge          look knowledge up for each reply
 /correct /wrong /ambiguous /up /down   label the last reply; /right before it labels the second one's
 /new                a new conversation
 /quit               or Ctrl-D"""
-_END = "\0"  # printed to its end
+_ALL = -1  # printed, and what stands below it
 
 
 class Terminal:
@@ -62,29 +62,30 @@ class Terminal:
     def say(self, said: str) -> None:
         """Ask, and print the replies one below the other, each with what it stands on."""
         question = Question(said, self.systems, self.mode, self.topic, self.pasted)
-        printed: dict[int, str] = {}  # by column
+        printed: dict[int, int] = {}  # by column, characters
         answer = self.answering.answer(self.conversation, question)
         try:
             for exchange in answer:
                 for column, reply in enumerate(exchange.replies):
-                    self._print(column, reply, printed)
+                    if printed.get(column) != _ALL:
+                        self._print(column, reply, printed)
         finally:
             answer.close()  # ends the replies, where the user has interrupted them
 
-    def _print(self, column: int, reply: Reply, printed: dict[int, str]) -> None:
+    def _print(self, column: int, reply: Reply, printed: dict[int, int]) -> None:
         """What of a reply has come since the last time."""
-        if column not in printed and (reply.text or reply.done):
-            printed[column] = ""
+        if column not in printed:
+            if not (reply.text or reply.done):
+                return
+            printed[column] = 0
             if len(self.systems) > 1:
                 self._note(f"{reply.system}:")
-        if column in printed and printed[column] != _END:
-            new = reply.text.removeprefix(printed[column])
-            self.console.print(new, end="", markup=False, highlight=False, soft_wrap=True)
-            printed[column] = reply.text
-            if reply.done:
-                printed[column] = _END
-                self.console.print()
-                self._below(reply)
+        self.console.print(reply.text[printed[column] :], end="", markup=False, highlight=False, soft_wrap=True)
+        printed[column] = len(reply.text)
+        if reply.done:
+            printed[column] = _ALL
+            self.console.print()
+            self._below(reply)
 
     def _below(self, reply: Reply) -> None:
         if reply.error:

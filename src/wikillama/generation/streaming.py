@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Literal
 
@@ -88,6 +88,11 @@ class ReplyStream(Iterator[str]):
     @property
     def stats(self) -> ReplyStats | None:
         """None until the reply is done, and where it was closed before its turn."""
+        return self._state.stats
+
+    def settled(self, timeout: float) -> ReplyStats | None:
+        """`stats`, after waiting for them at most `timeout` seconds: a reply that was closed ends with its next token."""
+        wait([self._turn], timeout)
         return self._state.stats
 
     def close(self) -> None:
