@@ -86,9 +86,11 @@ def test_what_makes_no_distribution_is_refused(sampling: Sampling) -> None:
         ([1, 2] * 11, False),
         ([*range(64), *[9] * 24], True),
         ([*[9] * 24, 8], False),  # it came out again
-        (list(range(40)) * 3, False),
-        (list(range(40)) * 4, True),
-        ([5, *list(range(64)) * 4], True),
+        ([*range(40), *range(39)], False),
+        (list(range(40)) * 2, True),
+        (list(range(15)) * 2, False),
+        (list(range(15)) * 3, True),
+        ([5, *list(range(64)) * 2], True),
         (list(range(65)) * 5, False),  # longer than what is looked for
         ([1, 2, 3, 4, 5, 6, 7] * 4, True),
         ([1, 2, 3, 4, 5, 6, 7] * 3 + [1, 2, 3, 4, 5, 6], False),

@@ -113,6 +113,7 @@ class Actions:
                 panel(shown + 1, reply, _SIDES[column] if several else "") for column, reply in enumerate(replies)
             )
             verdicts = [each.verdict for each in replies] + [None] * (COLUMNS - len(replies))
+        beside = f'<div class="beside" tabindex="0">{beside}</div>'  # scrolled by keys, too
         left, right = (_messages(conversation, column) for column in range(COLUMNS))
         return View(left, right, beside, *verdicts)
 

@@ -38,7 +38,7 @@ def create_page(actions: Actions, first: str, second: str | None, mode: Mode, no
         gr.Markdown(f"## {TITLE}" + (f"\n{note}" if note else ""))
         with gr.Row():
             system = gr.Dropdown(choices, value=first, label="System", elem_id="system", scale=3)
-            both = gr.Checkbox(second is not None, label="Side by side", elem_id="both", scale=1, min_width=120)
+            both = gr.Checkbox(second is not None, label="Side by side", elem_id="both", scale=1, min_width=150)
             other_value = second or next((name for name in names if name != first), first)
             other = gr.Dropdown(
                 choices, value=other_value, label="Second system", visible=second is not None, elem_id="other", scale=3
@@ -87,8 +87,9 @@ def create_page(actions: Actions, first: str, second: str | None, mode: Mode, no
         shown = [left, right, beside, verdict_left, verdict_right]
         asked = [held, said, system, both, other, known, topic, pasted]
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        told = {**quick, "queue": True, "concurrency_limit": _AT_ONCE}  # notes reach the page through the queue alone
         for sent in (box.submit, send.click):
-            sent(actions.take, [held, box], [held, box, said], **quick).then(lambda: None, None, place, **quick).then(
+            sent(actions.take, [held, box], [held, box, said], **told).then(lambda: None, None, place, **quick).then(
                 _streamed(actions), asked, shown, show_progress="hidden", api_visibility="private",
                 concurrency_limit=_AT_ONCE, trigger_mode="multiple", stream_every=_LOOKS,
             )  # fmt: skip
@@ -100,8 +101,8 @@ def create_page(actions: Actions, first: str, second: str | None, mode: Mode, no
         both.change(lambda on: [gr.update(visible=on)] * 3, both, [other, right, verdict_right], **quick)
         for column, (messages, verdict) in enumerate(((left, verdict_left), (right, verdict_right))):
             messages.select(_chosen(actions), held, [place, beside, verdict_left, verdict_right], **quick)
-            messages.like(_liked(actions, column), held, None, **quick)
-            verdict.input(_judged(actions, column), [held, place, verdict], None, **quick)
+            messages.like(_liked(actions, column), held, None, **told)
+            verdict.input(_judged(actions, column), [held, place, verdict], None, **told)
     return page  # type: ignore[no-any-return]
 
 

@@ -17,7 +17,7 @@ from transformers import (
 from wikillama.errors import InputError
 
 _LONGEST_STRETCH = 64  # tokens
-_COPIES = 4  # of a stretch in a row make a loop,
+_COPIES = ((1, 4), (8, 3), (16, 2))  # stretches of so many tokens make a loop by so many copies in a row,
 _LOOPED = 24  # provided that they hold so many tokens together: "ha ha ha ha" is none
 _BROKEN = "\ufffd"  # what part of a character is decoded to
 
@@ -84,13 +84,15 @@ def _drawn(ids: Tensor, logits: Tensor, sampling: Sampling, generator: torch.Gen
 
 
 def runs_in_circles(tokens: list[int]) -> bool:
-    """Whether tokens end in a loop: a stretch of at most 64, four times or more in a row, in 24 tokens or more.
+    """Whether tokens end in a loop: a stretch of at most 64 that comes again and again, in 24 tokens or more.
 
-    Small models fall into such loops when they reply greedily, and do not come out again (Holtzman et al. 2020,
-    arXiv:1904.09751, section 3).
+    A few words have to come four times in a row, a clause three times, and a sentence of 16 tokens twice. Small models
+    fall into such loops when they reply greedily, and do not come out again (Holtzman et al. 2020, arXiv:1904.09751,
+    section 3).
     """
-    for stretch in range(1, min(_LONGEST_STRETCH, len(tokens) // _COPIES) + 1):
-        looped = stretch * max(_COPIES, -(-_LOOPED // stretch))
+    for stretch in range(1, min(_LONGEST_STRETCH, len(tokens) // 2) + 1):
+        copies = next(copies for least, copies in reversed(_COPIES) if stretch >= least)
+        looped = stretch * max(copies, -(-_LOOPED // stretch))
         if looped <= len(tokens) and tokens[-looped:-stretch] == tokens[-looped + stretch :]:
             return True
     return False

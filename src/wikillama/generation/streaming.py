@@ -91,7 +91,7 @@ class ReplyStream(Iterator[str]):
         return self._state.stats
 
     def settled(self, timeout: float) -> ReplyStats | None:
-        """`stats`, after waiting for them at most `timeout` seconds: a reply that was closed ends with its next token."""
+        """`stats`, waited for at most `timeout` seconds: a reply that was closed still makes its next token."""
         wait([self._turn], timeout)
         return self._state.stats
 

@@ -205,6 +205,8 @@ def experiment_id(client: MlflowClient, tracking: TrackingConfig) -> str:
     folder = None  # a server decides for itself where artifacts go
     if uri.startswith("sqlite:///"):
         folder = (Path(uri.removeprefix("sqlite:///")).parent / "artifacts").as_uri()
+    elif not is_server(uri):  # a database without a server in front: MLflow would take the working directory
+        folder = (ROOT / "mlruns" / "artifacts").as_uri()
     try:
         return str(client.create_experiment(tracking.experiment, artifact_location=folder))
     except MlflowException:  # another process was faster

@@ -53,6 +53,7 @@ mlflow.pyfunc.load_model("{uri}")
 ```
 
 ```
+python chat.py adapter={uri}
 python evaluate.py systems='[base,{uri}]' suite=qa200
 python registry.py export version={number} out=FOLDER   # for the Hub, and for vLLM's --lora-modules
 ```

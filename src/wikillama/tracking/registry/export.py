@@ -102,6 +102,7 @@ model = {plain}
 ```
 
 ```
+python chat.py adapter=FOLDER
 python evaluate.py systems='[base,FOLDER]' suite=qa200
 {f"# vLLM cannot serve it: {'; '.join(no)}" if no else served}
 ```
