@@ -60,6 +60,8 @@ class Answering:
         try:
             asked = [_Asked(reply, conversation, column, said) for column, reply in enumerate(exchange.replies)]
             conversation.exchanges.append(exchange)
+            for reply in exchange.replies:
+                reply.status = "looking knowledge up" if question.mode == "retrieved" else ""
             yield exchange
             for each in asked:
                 each.stream = self._begin(each, exchange, question)

@@ -13,6 +13,7 @@ import gradio as gr
 
 from wikillama.chat.actions import Actions, View, exchange_of
 from wikillama.chat.answering import LONGEST
+from wikillama.chat.conversation import Conversation
 from wikillama.chat.knowledge import MODES, PASTED, Mode
 
 TITLE = "Wiki-Llama"
@@ -75,7 +76,7 @@ def create_page(actions: Actions, first: str, second: str | None, mode: Mode, no
                     stop = gr.Button("Stop", elem_id="stop", min_width=70)
                     again = gr.Button("New", elem_id="again", min_width=70)
             with gr.Column(scale=3, min_width=300):
-                beside = gr.HTML(actions.view(actions.conversation(None)).beside, elem_id="sources", label="Knowledge")
+                beside = gr.HTML(actions.view(Conversation()).beside, elem_id="sources", label="Knowledge")
                 verdict_left = gr.Radio(_VERDICTS, label="Your verdict", elem_id="verdict_left")
                 verdict_right = gr.Radio(
                     _VERDICTS,

@@ -2,7 +2,7 @@
 
 import socket
 import webbrowser
-from threading import Timer
+from threading import Thread, Timer
 
 import gradio as gr
 import uvicorn
@@ -35,21 +35,32 @@ _UPLOADS = 1  # bytes: the page takes no files
 def chat(cfg: ChatConfig) -> None:
     """Talk until the user leaves. Raises InputError for systems that are not there, and a port in use."""
     quiet_libraries()
+    mode: Mode = "off" if cfg.knowledge.mode == "none" else "retrieved"
     systems = Systems(cfg)
     for name in cfg.systems:
         systems.load(name)
+    knowledge = Knowledge(lambda: open_with_bars(for_corpus(cfg.retriever, cfg.data), cfg.cache_dir), cfg.knowledge.k)
+    if mode == "retrieved":
+        Thread(target=_open_index, args=(knowledge,), daemon=True).start()
     answering = Answering(
         systems,
-        Knowledge(lambda: open_with_bars(for_corpus(cfg.retriever, cfg.data), cfg.cache_dir), cfg.knowledge.k),
+        knowledge,
         ReplyTraces(cfg.tracking) if cfg.record else None,
         cfg.max_new_tokens,
         Sampling(cfg.temperature, cfg.top_p, cfg.seed),
     )
-    mode: Mode = "off" if cfg.knowledge.mode == "none" else "retrieved"
     if cfg.ui == "terminal":
         Terminal(answering, console, cfg.systems, mode, cfg.user).talk()
         return
     _serve(cfg, systems, Actions(answering, lambda: names(cfg), cfg.user), mode)
+
+
+def _open_index(knowledge: Knowledge) -> None:
+    """Have the index ready by the first question; who asks it hears again of what is wrong with it."""
+    try:
+        knowledge.index()
+    except InputError as error:
+        console.print(f"no knowledge  {error}", soft_wrap=True, markup=False)
 
 
 def names(cfg: ChatConfig) -> dict[str, str]:

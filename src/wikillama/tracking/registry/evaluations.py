@@ -6,8 +6,8 @@ Such runs say in a tag which systems they asked, by fingerprint: names and alias
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
@@ -15,11 +15,10 @@ from mlflow.entities.model_registry import ModelVersion
 
 from wikillama.evaluation.resampling import Estimate
 from wikillama.evaluation.results import Answer, Costs, Prediction, SystemResult
-from wikillama.tracking.reading import read_lines, read_results, scored_files
+from wikillama.tracking.reading import read_results, read_rows, scored_files
 from wikillama.tracking.registry.tags import FINGERPRINT, HEADLINE, counts_in, metrics_in
 
 SYSTEMS_TAG = "wikillama.systems"  # of a run: what it asked, as `systems_tag` writes it
-Row = TypeVar("Row", Answer, Prediction)
 
 
 class Key(NamedTuple):
@@ -103,27 +102,19 @@ def _in_run(client: MlflowClient, run: _Asked) -> Iterator[Evaluated]:
             continue
         results = read_results(client, run.run_id, scored.suite)
         mode, judge = str(results.get("knowledge", "")), str(results.get("judge", ""))
-        lines = read_lines(client, run.run_id, scored.path)
         if scored.holds_answers:
-            answers = tuple(_row(Answer, line) for line in lines)
+            answers = read_rows(client, run.run_id, scored.path, Answer)
             counts = SystemResult(run.system, Costs(""), answers=answers).counts
             yield Evaluated(Key(scored.suite, mode, judge), run.run_id, answers=answers, counts=counts)
         else:
             systems = {each["name"]: each for each in results.get("systems", [])}
-            predictions = tuple(_row(Prediction, line) for line in lines)
+            predictions = read_rows(client, run.run_id, scored.path, Prediction)
             yield Evaluated(
                 Key(scored.suite, mode, None),
                 run.run_id,
                 predictions,
                 metrics=_metrics(systems.get(run.system, {}).get("metrics", {})),
             )
-
-
-def _row(kind: type[Row], line: Mapping[str, Any]) -> Row:
-    """A line of an artifact as what it was; fields that older runs lack keep their defaults."""
-    known = {each.name for each in fields(kind)} & line.keys()
-    given: dict[str, Any] = {name: tuple(line[name]) if isinstance(line[name], list) else line[name] for name in known}
-    return kind(**given)
 
 
 def _metrics(written: Mapping[str, Mapping[str, Any]]) -> dict[str, Estimate]:
