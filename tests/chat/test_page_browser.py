@@ -19,7 +19,8 @@ from wikillama.chat.page import create_page
 from wikillama.chat.systems import Systems
 from wikillama.config.chat import BASE
 from wikillama.data.retrieval.build import open_index
-from wikillama.jobs.chat import mount, names
+from wikillama.jobs.chat import names
+from wikillama.jobs.chat_page import mount
 from wikillama.tracking.reply_traces import ReplyTraces
 
 pytestmark = pytest.mark.skipif(NO_BROWSER is not None, reason=str(NO_BROWSER))

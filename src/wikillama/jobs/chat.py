@@ -1,21 +1,12 @@
 """Opens the page or the terminal, on systems that load while one is already typing."""
 
-import socket
-import webbrowser
-from threading import Thread, Timer
+from threading import Thread
 
-import gradio as gr
-import uvicorn
-from fastapi import FastAPI
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from wikillama.chat.actions import Actions
 from wikillama.chat.answering import Answering
 from wikillama.chat.knowledge import Knowledge, Mode
-from wikillama.chat.page import STYLE, create_page, theme
-from wikillama.chat.serving import create_app
 from wikillama.chat.systems import Systems
 from wikillama.chat.terminal import Terminal
 from wikillama.config.chat import BASE, ChatConfig
@@ -27,9 +18,6 @@ from wikillama.jobs.index import open_with_bars
 from wikillama.tracking.registry.versions import versions_of
 from wikillama.tracking.reply_traces import ReplyTraces
 from wikillama.tracking.run import open_client
-
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_UPLOADS = 1  # bytes: the page takes no files
 
 
 def chat(cfg: ChatConfig) -> None:
@@ -52,7 +40,9 @@ def chat(cfg: ChatConfig) -> None:
     if cfg.ui == "terminal":
         Terminal(answering, console, cfg.systems, mode, cfg.user).talk()
         return
-    _serve(cfg, systems, Actions(answering, lambda: names(cfg), cfg.user), mode)
+    from wikillama.jobs.chat_page import serve_page  # gradio takes seconds, which a terminal need not wait for
+
+    serve_page(cfg, answering, lambda: names(cfg), mode)
 
 
 def _open_index(knowledge: Knowledge) -> None:
@@ -89,46 +79,3 @@ def _registered(cfg: ChatConfig) -> list[tuple[str, str]]:
         )
         for each in versions
     ]
-
-
-def _serve(cfg: ChatConfig, systems: Systems, actions: Actions, mode: Mode) -> None:
-    bound = _bound(cfg.host, cfg.port)
-    port = bound.getsockname()[1]
-    page = create_page(actions, cfg.adapter, cfg.beside, mode)
-    app = create_app(systems.speaker(cfg.adapter), cfg.adapter)
-    if cfg.host in _LOOPBACK:  # a page elsewhere must not reach this one under a name of its own
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK, "[::1]"])
-    mount(app, page)
-    shown = f"http://{'127.0.0.1' if cfg.host == '0.0.0.0' else cfg.host}:{port}"  # noqa: S104 (is asked, not bound)
-    console.print(f"page          {shown}", soft_wrap=True)
-    console.print(f"OpenAI's API  {shown}/v1", soft_wrap=True)
-    console.print("Ctrl-C ends it")
-    if cfg.open_browser:
-        opening = Timer(1.0, webbrowser.open, [shown])
-        opening.daemon = True
-        opening.start()
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
-    server.run(sockets=[bound])
-
-
-def mount(app: FastAPI, page: gr.Blocks) -> None:
-    """Put the page at the root of an application."""
-    gr.mount_gradio_app(
-        app, page, path="/", theme=theme(), css_paths=STYLE, footer_links=[], max_file_size=_UPLOADS,
-        show_error=True, ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False,
-    )  # fmt: skip
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket that listens there. Raises InputError where it cannot."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-    except OSError as error:
-        bound.close()
-        raise InputError(
-            f"host={host} port={port}: cannot listen there ({error.strerror}); give another port="
-        ) from error
-    return bound

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from mlflow import MlflowClient
@@ -28,9 +28,12 @@ from wikillama.tracking.experiment_page import furnish
 from wikillama.tracking.facts import code_tags, config_hash, environment_tags, flat, shown
 from wikillama.tracking.process import PROCESS, this_process
 from wikillama.tracking.remote import hurried, is_server, patient, reason_of, without_credentials
-from wikillama.tracking.sending import FitLogger, Sender
+from wikillama.tracking.sending import Sender
 from wikillama.tracking.sqlite import be_patient, opened_alone
 from wikillama.tracking.system_metrics import system_metrics
+
+if TYPE_CHECKING:
+    from wikillama.tracking.fit_logger import FitLogger
 
 _PARAMS_A_CALL = 100  # MLflow's limit
 _PLAIN = 2_000_000  # characters of JSON lines that are kept as they are; a full test split has 5 million and more
@@ -127,8 +130,10 @@ class TrackedRun:
             path.write_bytes(gzip.compress(text.encode("utf-8"), mtime=0))
             self.artifacts(path, name.rpartition("/")[0] or None)
 
-    def lightning_logger(self) -> FitLogger:
+    def lightning_logger(self) -> "FitLogger":
         """A logger for Lightning that writes into this run."""
+        from wikillama.tracking.fit_logger import FitLogger  # here, for jobs that fit nothing
+
         return FitLogger(self.sender, self.id)
 
 

@@ -3,12 +3,8 @@
 import logging
 import threading
 import time
-from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
@@ -82,27 +78,3 @@ class Sender:
                 batch.append(each)
             self._client.log_batch(self._run_id, metrics=batch)
             del self._waiting[: len(batch)]
-
-
-class FitLogger(Logger):
-    """What a fit logs goes into a run that was there before it and goes on after it."""
-
-    def __init__(self, sender: Sender, run_id: str) -> None:
-        super().__init__()
-        self._sender, self._run_id = sender, run_id
-
-    @property
-    def name(self) -> str:
-        return "mlflow"
-
-    @property
-    def version(self) -> str:
-        return self._run_id
-
-    @rank_zero_only  # type: ignore[untyped-decorator]
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        self._sender.metrics(metrics, step or 0)
-
-    @rank_zero_only  # type: ignore[untyped-decorator]
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """The run holds the whole configuration already."""
