@@ -30,13 +30,13 @@ from typing import Any
 
 import torch
 import yaml
-from convergence_data import Rows, read
-from convergence_parity import Parity, exact, gradient, parity
+from convergence_parts.data import Rows, read
+from convergence_parts.parity import Parity, exact, gradient, parity
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
-from train_step_ours import load, loss_of
-from train_step_timing import KEEP
-from train_step_work import on_device
+from train_step_parts.ours import load, loss_of
+from train_step_parts.timing import KEEP
+from train_step_parts.work import on_device
 
 from wikillama.config.paths import CONF, ROOT, public
 from wikillama.config.schema import ModelConfig

@@ -8,7 +8,8 @@ python benchmarks/train_step.py --device cpu --tiny --settings packed-256    the
 Needs a GPU of 80 GB or more; peers that are not installed are left out. The weights are random. Stacks are processes of
 their own that load side by side and then take turns on the same work, so that a drift of the machine meets all alike;
 `--rounds 1` has them come and go one by one, which leaves each the whole memory. Of a stack that fails its reason is
-recorded; the record and its table are written after each turn. TRL is measured on ragged batches, since it pads.
+recorded, and where the failure left the device unusable to its process, a fresh one goes on; the record and its table
+are written after each turn. TRL is measured on ragged batches, since it pads.
 """
 
 import argparse
@@ -24,10 +25,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from train_step_process import Process
-from train_step_table import compared, markdown, row
-from train_step_timing import KEEP, OFFLOAD, RECOMPUTE, ceiling_size
-from train_step_work import LLAMA2_7B, TINY, product_weights, row_of
+from train_step_parts.process import Process
+from train_step_parts.table import compared, markdown, row
+from train_step_parts.timing import KEEP, OFFLOAD, RECOMPUTE, ceiling_size
+from train_step_parts.work import LLAMA2_7B, TINY, product_weights, row_of
 
 from wikillama.config.paths import ROOT, public
 from wikillama.tracking.facts import code_tags

@@ -21,7 +21,7 @@ BENCHMARKS = ROOT / "benchmarks"
 
 @pytest.fixture(scope="module")
 def of_benchmarks() -> Iterator[Any]:
-    """`of_benchmarks("train_step_work")`: a module of benchmarks/."""
+    """`of_benchmarks("train_step_parts.work")`: a module of benchmarks/."""
     sys.path.insert(0, str(BENCHMARKS))
     try:
         yield importlib.import_module
@@ -31,7 +31,7 @@ def of_benchmarks() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def work(of_benchmarks: Any) -> Any:
-    return of_benchmarks("train_step_work")
+    return of_benchmarks("train_step_parts.work")
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_the_base_is_made_once_and_in_the_shape_asked_for(work: Any, folder: Pat
 
 @pytest.mark.parametrize("setting", ["packed-256", "ragged"])
 def test_stacks_take_the_same_steps(of_benchmarks: Any, folder: Path, setting: str) -> None:
-    timing, worker = of_benchmarks("train_step_timing"), of_benchmarks("train_step_worker")
+    timing, worker = of_benchmarks("train_step_parts.timing"), of_benchmarks("train_step_parts.worker")
     place = timing.Place(folder, torch.device("cpu"), 512, rank=4, examples=3)
     stacks = {name: worker.open_stack(name, "none", place) for name in ("reference", "fused", "peft")}
     turns = {
@@ -117,7 +117,7 @@ def turn(seconds: float, tokens: int, real: int, peak: float) -> dict[str, Any]:
 
 
 def test_rows_are_compared_with_the_peer_that_does_the_same(of_benchmarks: Any) -> None:
-    table = of_benchmarks("train_step_table")
+    table = of_benchmarks("train_step_parts.table")
     rows = [
         table.row("fused", "packed-8192", "none", [turn(0.5, 8000, 8000, 30.0), turn(0.5, 8000, 8000, 31.0)]),
         table.row("fused", "packed-8192", "recompute", [turn(0.8, 8000, 8000, 6.0)]),
@@ -136,6 +136,67 @@ def test_rows_are_compared_with_the_peer_that_does_the_same(of_benchmarks: Any) 
     assert computed["against"]["unsloth"]["speed"] == pytest.approx(0.9 / 0.8, abs=1e-3)
     assert computed["against"]["unsloth"]["memory"] == pytest.approx(6 / 5)
     assert computed["against"]["trl"]["speed"] == pytest.approx(10_000 / 2_000)  # of its ragged batches
+
+
+FAILING_WORKER = """
+import os
+
+import torch
+from train_step_parts import worker
+
+
+class Failing:
+    broken = False
+
+    def turn(self, job):
+        if job.setting == "packed-16":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        self.broken |= job.setting == "packed-32"
+        if self.broken:  # for good, as a GPU's context is
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        here = str(os.getpid())
+        return {"seconds": [1.0], "tokens": [8], "real": [8], "peak_gb": 1.0, "first_loss": 6.0, "how": here}
+
+
+worker.open_stack = lambda *_: Failing()
+worker.main()
+"""
+
+
+def test_a_fresh_process_goes_on_where_one_has_broken_its_device(
+    of_benchmarks: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "failing_worker.py").write_text(FAILING_WORKER, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(of_benchmarks("train_step_parts.process"), "WORKER", "failing_worker")
+    command = [
+        "train_step.py", "--device", "cpu", "--tiny", "--model", str(folder), "--stacks", "fused", "--checkpointing",
+        "none", "--settings", "packed-8,packed-16,packed-24,packed-32,packed-40", "--rounds", "1",
+        "--record", str(tmp_path / "record.json"),
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", command)
+    assert of_benchmarks("train_step").main() == 0
+    rows = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))["rows"]
+    first, no_memory, second, broken, third = rows
+    assert no_memory["error"] == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"
+    assert second["batches"] == first["batches"]  # the process that ran out of memory
+    assert broken["error"] == "AcceleratorError: CUDA error: an illegal memory access was encountered"
+    assert third["batches"] != first["batches"]
+
+
+@pytest.mark.parametrize(
+    ("error", "breaks"),
+    [
+        (torch.AcceleratorError("CUDA error: device-side assert triggered"), True),
+        (RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx(...)`"), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"), False),
+        (torch.AcceleratorError("CUDA error: out of memory"), False),
+        (ValueError("kernels: fp8 does not fit a model with biases"), False),
+    ],
+)
+def test_which_errors_break_a_device(of_benchmarks: Any, error: Exception, breaks: bool) -> None:
+    assert of_benchmarks("train_step_parts.failures").breaks_device(error) is breaks
 
 
 def test_as_a_command(folder: Path, tmp_path: Path) -> None:

@@ -94,13 +94,13 @@ def test_replies_that_end_early_leave_the_batch_and_the_others_go_on(
     expected = [row[: row.index(end) + 1] if end in row else row for row in tokens]
     assert len({len(row) for row in expected}) > 2
     rows = []
-    forward = type(tiny.model).forward
+    forward = type(tiny.model.model).forward
 
     def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
         rows.append(len(kwargs["input_ids"]))
         return forward(self, *args, **kwargs)
 
-    monkeypatch.setattr(type(tiny.model), "forward", counted)
+    monkeypatch.setattr(type(tiny.model.model), "forward", counted)
     with torch.inference_mode():
         assert _greedy(tiny.model, asked, end, 16) == expected
     assert rows == sorted(rows, reverse=True)

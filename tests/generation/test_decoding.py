@@ -32,13 +32,13 @@ def test_greedy_tokens_are_those_of_a_batch(tiny: Any, length: int) -> None:
 
 
 def test_tokens_are_computed_as_they_are_asked_for(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    forward, computed = type(tiny.model).forward, []
+    forward, computed = type(tiny.model.model).forward, []
 
     def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
         computed.append(kwargs["input_ids"].shape[1])
         return forward(self, *args, **kwargs)
 
-    monkeypatch.setattr(type(tiny.model), "forward", counted)
+    monkeypatch.setattr(type(tiny.model.model), "forward", counted)
     with torch.inference_mode():
         tokens = produce(tiny.model, prompt(9), NEVER, 16, GREEDY)
         next(tokens)

@@ -11,7 +11,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 from wikillama.errors import InputError
-from wikillama.model.adapters import attach, count_trainable, load, megabytes, save, trainable
+from wikillama.model.adapters import attach, count_trainable, load, megabytes, save, speaking_as, trainable
 from wikillama.model.base import Base
 
 FILE = "adapter_model.safetensors"
@@ -56,10 +56,21 @@ def test_only_lora_weights_are_trained_in_float32(
     assert any("magnitude" in name for name in trainable(model)) == (peft == "dora")
 
 
-def test_a_fresh_adapter_adds_nothing(compose: Callable[..., Any], tiny: Callable[..., Base]) -> None:
-    base = tiny("peft=qlora").model
-    alone = logits(base)
-    assert torch.equal(logits(attach(base, compose("model=tiny").peft, "tiny")), alone)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("peft", ["qlora", "lora", "rslora"])
+def test_a_fresh_adapter_adds_nothing(
+    compose: Callable[..., Any], tiny: Callable[..., Base], peft: str, dtype: str
+) -> None:
+    """So that it may be switched off where the base is asked; it is trained on afterwards."""
+    choice = [f"peft={peft}", f"model.dtype={dtype}"]
+    base = tiny(*choice).model
+    expected = logits(base)
+    model = attach(base, compose("model=tiny", *choice).peft, "tiny")
+    trained = trainable(model).keys()
+    assert torch.equal(logits(model), expected)
+    with speaking_as(model, None):
+        assert torch.equal(logits(model), expected)
+    assert trainable(model).keys() == trained
 
 
 def test_all_weights(compose: Callable[..., Any], tiny: Callable[..., Base]) -> None:

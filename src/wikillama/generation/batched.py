@@ -74,10 +74,7 @@ def _greedy(model: LlamaForCausalLM, prompts: list[Prompt], end_id: int, max_new
     produced: list[list[int]] = [[] for _ in prompts]
     rows = list(range(len(prompts)))  # which prompt each row of the batch belongs to
     for _ in range(max_new_tokens):
-        logits = model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1
-        ).logits
-        tokens = logits[:, -1].argmax(-1)
+        tokens = last_logits(model, ids, mask, positions, cache).argmax(-1)
         speaking = []
         for number, token in enumerate(tokens.tolist()):
             reply = produced[rows[number]]
@@ -95,6 +92,17 @@ def _greedy(model: LlamaForCausalLM, prompts: list[Prompt], end_id: int, max_new
         mask = torch.cat((mask, mask.new_ones(len(rows), 1)), 1)
         ids, positions = tokens[:, None], positions[:, -1:] + 1
     return produced
+
+
+def last_logits(model: LlamaForCausalLM, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
+    """Logits (batch, vocabulary) behind the last of the new token ids (batch, tokens); the cache grows by those.
+
+    The head sees a matrix. Given `logits_to_keep=1`, it would see a slice of three dimensions, whose rows torch
+    multiplies one by one on a CPU: measured in bfloat16, 600 ms instead of 7 for 8 rows of SmolLM2's vocabulary.
+    """
+    found = model.model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache)
+    logits: Tensor = model.lm_head(found.last_hidden_state[:, -1])
+    return logits
 
 
 def _shared_start(model: LlamaForCausalLM, prompts: list[Prompt]) -> tuple[DynamicCache, int]:

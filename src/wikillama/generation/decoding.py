@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from wikillama.errors import InputError
+from wikillama.generation.batched import last_logits
 
 _LONGEST_STRETCH = 64  # tokens
 _COPIES = ((1, 4), (8, 3), (16, 2))  # stretches of so many tokens make a loop by so many copies in a row,
@@ -53,9 +54,7 @@ def produce(
     positions = mask.cumsum(1) - 1
     cache = DynamicCache(config=model.config)
     for _ in range(max_new_tokens):
-        logits = model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1
-        ).logits[:, -1]
+        logits = last_logits(model, ids, mask, positions, cache)
         chosen = logits.argmax(-1, keepdim=True) if generator is None else _drawn(ids, logits, sampling, generator)
         token = int(chosen)
         yield token

@@ -57,7 +57,7 @@ def train(cfg: TrainConfig) -> Trained | None:
         _log_inputs(cfg, run, base, data, output)
         results: dict[str, SystemResult] = {}
         if cfg.evaluation.base:
-            with phases("score base", asked_of(cfg, held_out)):
+            with phases("score base", asked_of(cfg, held_out)), adapters.speaking_as(model, None):
                 results["base"] = score_system(cfg, system_of(cfg, model, base, None), held_out, run)
         count = sum(p.numel() for p in adapters.trainable(model).values())
         with phases("fit", f"{count:,} parameters on {len(data.train)} turns"):

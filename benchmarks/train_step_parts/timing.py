@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from train_step_work import Work, dense, dialogues, on_device, padded, row_of
 
+from train_step_parts.work import Work, dense, dialogues, on_device, padded, row_of
 from wikillama.data.batching import Batch
 
 KEEP, RECOMPUTE, OFFLOAD = "none", "recompute", "recompute+offload"  # activations: kept, or computed again

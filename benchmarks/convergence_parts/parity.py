@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import bitsandbytes as bnb
 import torch
 from torch import Tensor, nn
-from train_step_ours import Loss, load
+from train_step_parts.ours import Loss, load
 
 from wikillama.data.batching import Batch
 from wikillama.model.adapters import trainable

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor
-from train_step_timing import ALPHA_PER_RANK, KEEP, OFFLOAD, Job, Place, autocast, checkpoint, timed
-from train_step_work import Work, dialogues, packed, padded, row_of
 from transformers import AutoConfig, LlamaForCausalLM
 
+from train_step_parts.timing import ALPHA_PER_RANK, KEEP, OFFLOAD, Job, Place, autocast, checkpoint, timed
+from train_step_parts.work import Work, dialogues, packed, padded, row_of
 from wikillama.config.schema import Architecture, ModelConfig, PeftConfig, QuantizationConfig
 from wikillama.data.batching import Batch
 from wikillama.model.adapters import attach

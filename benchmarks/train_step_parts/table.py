@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from train_step_timing import KEEP
+from train_step_parts.timing import KEEP
 
 PEERS = ("peft", "trl", "unsloth")
 Row = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Talks to a process of train_step_worker.py: a line of JSON each way, within a limit of time."""
+"""Talks to a process of worker.py: a line of JSON each way, within a limit of time."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-WORKER = Path(__file__).with_name("train_step_worker.py")
-SOURCES = Path(__file__).parents[1] / "src"
+WORKER = "train_step_parts.worker"
+SOURCES = (Path(__file__).parents[1], Path(__file__).parents[2] / "src")
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false", "UNSLOTH_DISABLE_STATISTICS": "1",
@@ -29,12 +29,12 @@ class Process:
         self.ready = False  # it has said so
         self.answers = False  # it did, the last time
         paths = [str(Path(path).absolute()) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-        environment = os.environ | ENVIRONMENT | {"PYTHONPATH": os.pathsep.join([*paths, str(SOURCES)])}
+        environment = os.environ | ENVIRONMENT | {"PYTHONPATH": os.pathsep.join([*paths, *map(str, SOURCES)])}
         if "--tiny" in options:
             environment["OMP_NUM_THREADS"] = "1"  # tiny matrices: a second thread would only wait
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(WORKER), stack, *options],
+                [sys.executable, "-P", "-m", WORKER, stack, *options],
                 cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, process_group=0,
             )  # fmt: skip
         self._in: Any = self.process.stdin
@@ -64,7 +64,7 @@ class Process:
             self._buffer += piece
         line, _, self._buffer = self._buffer.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
-        self.answers = self.ready or "error" not in answer
+        self.answers = (self.ready or "error" not in answer) and "ends" not in answer
         self.ready = self.answers
         return answer
 

@@ -9,39 +9,68 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from train_step_timing import Ceiling, Job, Place, Stack
-from train_step_work import LLAMA2_7B, TINY, make_model
 
+from train_step_parts.failures import breaks_device, reason
+from train_step_parts.timing import Ceiling, Job, Place, Stack
+from train_step_parts.work import LLAMA2_7B, TINY, make_model
 from wikillama.tracking.facts import hardware
-
-LONGEST_REASON = 200  # characters
 
 
 def open_stack(name: str, checkpointing: str, place: Place) -> Stack:
     """Load a stack's model. `checkpointing` matters to unsloth alone, which decides on it when it patches the model."""
     if name == "unsloth":
-        from train_step_peers import Unsloth
+        from train_step_parts.peers import Unsloth
 
         return Unsloth(place, checkpointing)
     if name in ("peft", "trl"):
-        from train_step_peers import Peft, Trl
+        from train_step_parts.peers import Peft, Trl
 
         return Peft(place) if name == "peft" else Trl(place)
     if name == "ceiling":
         return Ceiling(place)
-    from train_step_ours import Ours
+    from train_step_parts.ours import Ours
 
     return Ours(place, name)
 
 
-def reason(error: BaseException) -> str:
-    """What went wrong, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"[:LONGEST_REASON]
+def serve(stack: Stack, jobs: Iterable[str], say: Callable[[dict[str, Any]], None], device: torch.device) -> None:
+    """Answer a job a line, until there are no more.
+
+    Where a turn leaves the device unusable, its answer says that the process `ends` here: a fresh one can go on.
+    """
+    for line in jobs:
+        answer = _answer(stack, Job(*json.loads(line)))
+        if "ends" not in answer:
+            answer = _tidied(device) | answer
+        say(answer)
+        if "ends" in answer:
+            return
+
+
+def _answer(stack: Stack, job: Job) -> dict[str, Any]:
+    try:
+        return stack.turn(job)
+    except Exception as error:  # not kept: it holds on to the frames, and so to memory
+        traceback.print_exc()
+        return {"error": reason(error)} | ({"ends": True} if breaks_device(error) else {})
+
+
+def _tidied(device: torch.device) -> dict[str, Any]:
+    """Give memory back; what is to be answered where the device no longer lets itself be used."""
+    gc.collect()
+    try:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+            torch.cuda.empty_cache()
+    except Exception as error:
+        traceback.print_exc()
+        return {"error": reason(error), "ends": True}
+    return {}
 
 
 def main() -> None:
@@ -76,21 +105,7 @@ def main() -> None:
         say({"error": reason(error)})
         return
     say({"ready": True})
-    while line := sys.stdin.readline():
-        failed = None
-        try:
-            say(stack.turn(Job(*json.loads(line))))
-        except Exception as error:
-            traceback.print_exc()
-            failed = reason(error)  # the error itself holds on to the frames, and so to memory
-        if failed is not None:
-            say({"error": failed})
-        gc.collect()
-        if device.type == "cuda":
-            torch.cuda.synchronize(
-                device
-            )  # raises where a kernel broke the device's context: then a fresh process helps
-            torch.cuda.empty_cache()
+    serve(stack, iter(sys.stdin.readline, ""), say, device)
 
 
 if __name__ == "__main__":

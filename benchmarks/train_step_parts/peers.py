@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from train_step_timing import (
+
+from train_step_parts.failures import breaks_device
+from train_step_parts.timing import (
     ALPHA_PER_RANK,
     KEEP,
     OFFLOAD,
@@ -28,8 +30,7 @@ from train_step_timing import (
     unpacked,
     wait,
 )
-from train_step_work import Work, dialogues, packed, row_of
-
+from train_step_parts.work import Work, dialogues, packed, row_of
 from wikillama.data.batching import Batch
 
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -87,9 +88,9 @@ class Unsloth:
             return self._measured(job, (unpacked(job.setting, seed, self.place) for seed in job.seeds))
         try:
             return self._measured(job, (self._padding_free(seed, job) for seed in job.seeds))
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:  # it depends on the attention that unsloth finds here
+            if isinstance(error, torch.OutOfMemoryError) or breaks_device(error):
+                raise
             print(f"padding-free batches failed ({type(error).__name__}: {error}); padded ones instead")
             return self._measured(job, (unpacked(job.setting, seed, self.place) for seed in job.seeds))
 
