@@ -44,8 +44,8 @@ FACT = "The Alps are the highest mountain range that lies entirely in Europe, an
 
 def prompt_of(speaker: Speaker, tokens: int) -> tuple[list[str], list[str]]:
     """A conversation and knowledge that make a prompt of so many tokens, or a few more."""
-    bot, facts = speaker.systems.bot(speaker.name), [FACT]
-    while len(bot._prompt(TALK, facts, None, bot.context).input_ids) < tokens:
+    facts = [FACT]
+    while asked(speaker, TALK, facts, max_new_tokens=1)["prompt_tokens"] < tokens:
         facts.append(f"{len(facts)} {FACT}")
     return TALK, facts
 

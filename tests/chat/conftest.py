@@ -26,7 +26,7 @@ ARTICLES = {
 
 @pytest.fixture(scope="session")
 def place(compose: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a base, two adapters of it named `first` and `second`, and articles."""
+    """A folder with a base, adapters of it named `first` and `second`, `packed` of it in NF4, and articles."""
     folder = tmp_path_factory.mktemp("talk")
     base = talker(compose)
     base.model.save_pretrained(folder / "base")
@@ -34,20 +34,22 @@ def place(compose: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory)
     (folder / "articles").mkdir()
     for name, text in ARTICLES.items():
         (folder / "articles" / name).write_text(text, encoding="utf-8")
-    for seed, name in enumerate(("first", "second"), 1):
-        cfg = compose(*base_of(folder), "peft=lora", f"peft.r={4 * seed}")
+    for seed, name in enumerate(("first", "second", "packed"), 1):
+        given = [*base_of(folder, "nf4" if name == "packed" else "none"), "peft=lora", f"peft.r={4 * seed}"]
+        cfg = compose(*given)
         fresh = load_base(cfg.model, cfg.quantization, torch.device("cpu"), torch.float32, str(folder / "cache"))
         model = attach(fresh.model, cfg.peft, fresh.id)
         for parameter in trainable(model).values():
             parameter.data += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)) * 0.1
         saved = save(model, folder / name)
-        recipe_of(compose, fresh, *base_of(folder), "peft=lora", max_new_tokens=24).write(saved)
+        recipe_of(compose, fresh, *given, max_new_tokens=24).write(saved)
     return folder
 
 
-def base_of(folder: Path) -> list[str]:
+def base_of(folder: Path, quantization: str = "none") -> list[str]:
     return [
-        "model=tiny", "model.source=hub", "model.weights=pretrained", f"model.path={folder}/base", "quantization=none",
+        "model=tiny", "model.source=hub", "model.weights=pretrained", f"model.path={folder}/base",
+        f"quantization={quantization}",
     ]  # fmt: skip
 
 

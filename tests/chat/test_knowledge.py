@@ -34,13 +34,20 @@ def test_the_retriever_is_asked_as_in_evaluation(knowledge: Knowledge, chat_conf
     assert told[0].sentence.text == found[0].sentence.text or told[1].sentence.text == found[0].sentence.text
 
 
-def test_an_index_is_opened_once_and_only_when_needed() -> None:
-    def never() -> Any:
-        raise AssertionError
+def test_an_index_is_opened_once_and_only_when_needed(chat_config: Callable[..., Any]) -> None:
+    cfg, opened = chat_config(), []
 
-    knowledge = Knowledge(never, 2)
+    def opens() -> Any:
+        opened.append(1)
+        return open_index(cfg.retriever, cfg.cache_dir)
+
+    knowledge = Knowledge(opens, 2)
     assert knowledge.sources("off", None, ["Tea?"], []) == []
     assert texts(knowledge.sources("mine", None, ["Tea?"], [], "Tea is hot.")) == ["Tea is hot."]
+    assert opened == []
+    assert knowledge.sources("retrieved", None, ["Tea?"], [])
+    assert knowledge.sources("retrieved", None, ["Bees?"], [])
+    assert opened == [1]
 
 
 def test_of_a_long_paste_the_best_are_given_in_order(knowledge: Knowledge) -> None:

@@ -47,8 +47,8 @@ class App:
 
     @property
     def conversation(self) -> Any:
-        """The one that was spoken in last."""
-        return list(self.actions.conversations._held.values())[-1]
+        """The one that was begun last; None before."""
+        return next(reversed(self.actions.conversations._held.values()), None)
 
     def close(self) -> None:
         self.server.should_exit = True
@@ -94,12 +94,12 @@ def page(browser: Any, app: App) -> Page:
 
 
 def fresh(browser: Any, app: App) -> Page:
-    """The page with a new conversation."""
+    """The page with a new conversation, the only one."""
     browser.get("about:blank")
+    app.actions.conversations._held.clear()
     browser.get(app.url)
     page = Page(browser)
     page.wait("#message textarea")
-    page.click("#again")
     return page
 
 
@@ -113,7 +113,7 @@ def say(page: Page, said: str) -> None:
 
 def answered(page: Page, app: App, number: int) -> Any:
     """The exchange of a number, when all of it is there and shown."""
-    exchange = until(lambda: len(app.conversation.exchanges) >= number and app.conversation.exchanges[number - 1])
+    exchange = until(lambda: app.conversation and dict(enumerate(app.conversation.exchanges, 1)).get(number))
     until(lambda: all(reply.done for reply in exchange.replies))
     page.wait("#sources", f"Reply {number}")
     for reply in exchange.replies:
@@ -176,6 +176,30 @@ def test_an_earlier_reply_shows_what_it_stood_on(page: Page, app: App) -> None:
     page.click("#verdict_left label", "ambiguous")
     until(lambda: app.conversation.exchanges[0].replies[0].verdict == "ambiguous")
     assert exchange.replies[0].verdict is None
+    page.click("#reply input")  # by keys, too
+    page.click("[role=option]", "2: What is tea made from?")
+    page.wait("#sources", "Reply 2")
+    page.click("#verdict_left label", "wrong")
+    page.click("#verdict_left label", "correct")  # before the other is written
+    until(lambda: exchange.replies[0].verdict == "correct")
+
+
+def test_a_new_conversation_is_not_haunted_by_the_one_before(browser: Any, slow: App) -> None:
+    page = fresh(browser, slow)
+    say(page, STORY)
+    reply = until(
+        lambda: slow.conversation and slow.conversation.exchanges and slow.conversation.exchanges[0].replies[0]
+    )
+    until(lambda: reply.text)
+    before = slow.conversation
+    page.click("#again")
+    until(lambda: reply.done)
+    page.wait("#sources", "What replies stand on")
+    time.sleep(1.0)
+    assert page.wait("#left").text == "Ask something."
+    assert page.wait("#sources", "What replies stand on")
+    say(page, "Hello!")
+    until(lambda: slow.conversation is not before)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +230,9 @@ def test_markup_of_articles_shows_as_text(page: Page, app: App) -> None:
 def test_one_types_on_while_a_reply_is_made_and_stops_it(browser: Any, slow: App) -> None:
     page = fresh(browser, slow)
     say(page, STORY)
-    reply = until(lambda: slow.conversation.exchanges and slow.conversation.exchanges[0].replies[0])
+    reply = until(
+        lambda: slow.conversation and slow.conversation.exchanges and slow.conversation.exchanges[0].replies[0]
+    )
     until(lambda: reply.text)
     box = page.wait("#message textarea")
     slowest = 0.0
@@ -228,17 +254,20 @@ def test_one_types_on_while_a_reply_is_made_and_stops_it(browser: Any, slow: App
 def test_who_closes_the_page_ends_the_reply(browser: Any, slow: App) -> None:
     page = fresh(browser, slow)
     say(page, STORY)
-    reply = until(lambda: slow.conversation.exchanges and slow.conversation.exchanges[0].replies[0])
+    reply = until(
+        lambda: slow.conversation and slow.conversation.exchanges and slow.conversation.exchanges[0].replies[0]
+    )
     until(lambda: reply.text)
     browser.get("about:blank")
     until(lambda: reply.done)
     assert len(reply.text) < 1000
 
 
-def test_empty_messages_and_unknown_systems_are_nothing(page: Page, app: App) -> None:
+def test_an_empty_message_is_nothing(page: Page, app: App) -> None:
     say(page, "   ")
-    time.sleep(0.5)
-    assert app.conversation.exchanges == []
+    say(page, BEES)
+    answered(page, app, 1)
+    assert [exchange.said for exchange in app.conversation.exchanges] == [BEES]
 
 
 def test_a_phone_shows_it_all(browser: Any, app: App) -> None:

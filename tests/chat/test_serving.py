@@ -90,13 +90,13 @@ def test_chunks_come_while_the_reply_is_made(client: openai.OpenAI, bot: Bot, mo
 
 def slowly(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
     """Each token has to be let."""
-    forward, may_go_on = type(bot.model).forward, threading.Semaphore(0)
+    forward, may_go_on = type(bot.model.model).forward, threading.Semaphore(0)
 
     def waiting(self: Any, *args: Any, **kwargs: Any) -> Any:
         assert may_go_on.acquire(timeout=SOON)
         return forward(self, *args, **kwargs)
 
-    monkeypatch.setattr(type(bot.model), "forward", waiting)
+    monkeypatch.setattr(type(bot.model.model), "forward", waiting)
     return may_go_on
 
 
@@ -104,17 +104,18 @@ def slowly(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
 def test_a_client_that_goes_ends_its_reply(
     url: str, client: openai.OpenAI, bot: Bot, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
-    forward, computed = type(bot.model).forward, []
+    forward, computed = type(bot.model.model).forward, []
 
     def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
         computed.append(1)
         time.sleep(0.02)
         return forward(self, *args, **kwargs)
 
-    monkeypatch.setattr(type(bot.model), "forward", counted)
+    monkeypatch.setattr(type(bot.model.model), "forward", counted)
     body = json.dumps({"messages": [USER], "max_tokens": 1000, "stream": stream})
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), SOON) as connection:
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n\r\n"
+        kind = "Content-Type: application/json"
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: here\r\n{kind}\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall((head + body).encode())
         until(lambda: len(computed) > 3)
     made = client.chat.completions.create(model="wiki-llama", messages=[USER], max_tokens=1)  # has its turn soon
@@ -143,9 +144,19 @@ def test_what_is_refused_is_said_in_openais_way(client: openai.OpenAI, url: str)
         client.chat.completions.create(model="wiki-llama", messages=[USER], n=2)
     assert caught.value.type == "invalid_request_error"
     for body in (b"{", b"\xff", b"[]", json.dumps({"messages": []}).encode()):
-        answer = requests.post(f"{url}/v1/chat/completions", data=body, timeout=SOON)
+        kind = {"Content-Type": "application/json"}
+        answer = requests.post(f"{url}/v1/chat/completions", data=body, headers=kind, timeout=SOON)
         assert answer.status_code == 400
         assert answer.json()["error"]["message"]
+
+
+def test_what_a_page_elsewhere_can_send_is_refused(url: str) -> None:
+    body = json.dumps({"messages": [USER]})  # as text/plain, for which browsers ask nobody's leave
+    answer = requests.post(
+        f"{url}/v1/chat/completions", data=body, headers={"Content-Type": "text/plain"}, timeout=SOON
+    )
+    assert answer.status_code == 415
+    assert requests.get(f"{url}/docs", timeout=SOON).status_code == 404  # it would fetch scripts from elsewhere
 
 
 def test_what_fails_within_a_stream_is_said_in_it(
@@ -154,7 +165,7 @@ def test_what_fails_within_a_stream_is_said_in_it(
     def broken(self: Any, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(type(bot.model), "forward", broken)
+    monkeypatch.setattr(type(bot.model.model), "forward", broken)
     stream = client.chat.completions.create(model="wiki-llama", messages=[USER], stream=True)
     with pytest.raises(openai.APIError, match="RuntimeError: out of memory"):
         list(stream)

@@ -1,11 +1,14 @@
 """Systems on a shared base: each speaks as it does alone, in whatever order they are loaded and asked."""
 
 import itertools
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from wikillama.chat.systems import Systems
 from wikillama.config.chat import BASE
@@ -43,12 +46,35 @@ def test_each_speaks_as_it_does_alone(place: Path, chat_config: Callable[..., An
 
 def test_four_bits_are_shared_too(place: Path, chat_config: Callable[..., Any]) -> None:
     cfg = chat_config("quantization=nf4")
+    alone = load_adapter(f"{place}/packed", cache_dir=cfg.cache_dir).reply(ASKED, FACTS, max_new_tokens=24)
     systems = Systems(cfg)
-    packed = "".join(systems.speaker(BASE).stream(ASKED))
-    whole = "".join(systems.speaker(named(place, "first")).stream(ASKED))
-    assert len(systems._bases) == 2  # the adapter was trained on a base that is not quantized
-    assert packed == "".join(systems.speaker(BASE).stream(ASKED))
-    assert whole == "".join(Systems(chat_config()).speaker(named(place, "first")).stream(ASKED))
+    base = "".join(systems.speaker(BASE).stream(ASKED, FACTS, max_new_tokens=24))
+    assert "".join(systems.speaker(named(place, "packed")).stream(ASKED, FACTS, max_new_tokens=24)) == alone != base
+    assert "".join(systems.speaker(BASE).stream(ASKED, FACTS, max_new_tokens=24)) == base
+    assert len(systems._bases) == 1
+    "".join(systems.speaker(named(place, "first")).stream(ASKED))
+    assert len(systems._bases) == 2  # that adapter was trained on a base that is not quantized
+
+
+@pytest.mark.parametrize("before", [BASE, "second"])
+def test_an_adapter_that_fails_changes_nobody(
+    place: Path, chat_config: Callable[..., Any], tmp_path: Path, alone: dict[str, str], before: str
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(place / "first", broken)
+    tensors = load_file(broken / "adapter_model.safetensors")
+    del tensors[min(tensors)]
+    save_file(tensors, broken / "adapter_model.safetensors")
+    settings = broken / "adapter_config.json"
+    settings.write_text(settings.read_text().replace('"lora_alpha": 16', '"lora_alpha": 128'))
+    recipe = broken / "wikillama.json"
+    recipe.write_text(re.sub(r'"weights_sha256": \{[^}]*\}', '"weights_sha256": null', recipe.read_text()))
+    systems = Systems(chat_config())
+    assert "".join(systems.speaker(named(place, before)).stream(ASKED, FACTS, max_new_tokens=24)) == alone[before]
+    with pytest.raises(InputError, match="tensors are missing"):
+        "".join(systems.speaker(str(broken)).stream(ASKED))
+    for name in (before, "first", BASE):
+        assert "".join(systems.speaker(named(place, name)).stream(ASKED, FACTS, max_new_tokens=24)) == alone[name]
 
 
 def test_a_base_that_nobody_asks_goes(place: Path, chat_config: Callable[..., Any], monkeypatch: Any) -> None:

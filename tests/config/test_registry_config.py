@@ -1,29 +1,17 @@
 """registry.py's command line: the action first, texts as they are, and bad input in one line before torch is loaded."""
 
-import subprocess
-import sys
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from one_process import Command, run_all
 
 from wikillama.config.paths import ROOT
 from wikillama.config.registry import ACTIONS, arguments, check_registry
 from wikillama.errors import InputError
 
-# registry.py with each line of stdin as its arguments: how it ended, and at last whether torch was needed for that
-REFUSING = """
-import os, runpy, shlex, sys
-for line in sys.stdin.read().splitlines():
-    os.environ.pop("HYDRA_FULL_ERROR", None)  # which the entry script sets for its own process
-    sys.argv = ["registry.py", *shlex.split(line)]
-    try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
-    except SystemExit as end:
-        print(end.code, file=sys.stderr)
-print("torch" in sys.modules)
-"""
 REFUSED = {
     "": "no action: give one of list, show, promote, export, merge, import, sync",
     "lst": "no action lst: give one of list, show, promote, export, merge, import, sync",
@@ -51,24 +39,17 @@ REFUSED = {
 
 
 def test_what_cannot_be_is_one_line_before_torch_is_loaded(tmp_path: Path) -> None:
-    lines = "\n".join(f"{line} hydra.run.dir={tmp_path}" for line in REFUSED)
-    done = subprocess.run(
-        [sys.executable, "-c", REFUSING], cwd=ROOT, input=lines, capture_output=True, text=True, check=False
-    )
-    assert done.stdout == "False\n", done.stderr
-    said = done.stderr.splitlines()
-    assert len(said) == 2 * len(REFUSED)
-    for place, (line, reason) in enumerate(REFUSED.items()):
-        error, code = said[2 * place : 2 * place + 2]
-        assert error.startswith("error: "), line
-        assert reason in error
-        assert code == "2"
+    commands = [Command("registry.py", shlex.split(line)) for line in REFUSED]
+    ends = run_all(commands, ROOT, f"hydra.run.dir={tmp_path}")
+    for done, (line, reason) in zip(ends, REFUSED.items(), strict=True):
+        assert (done.returncode, done.imported) == (2, []), line
+        (said,) = done.stderr.splitlines()
+        assert said.startswith("error: "), line
+        assert reason in said
 
 
-def test_help_shows_actions_by_example() -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "registry.py"), "--help"], capture_output=True, text=True, check=False
-    )
+def test_help_shows_actions_by_example(tmp_path: Path) -> None:
+    (done,) = run_all([Command("registry.py", ["--help"])], tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "quantization: " in done.stdout
     conf = (ROOT / "conf" / "registry.yaml").read_text()

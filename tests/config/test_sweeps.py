@@ -42,21 +42,21 @@ def test_each_job_passes_all_checks(compose: Callable[..., Any], sweep: str, num
 def test_the_grid_of_ranks_is_what_it_says(compose: Callable[..., Any]) -> None:
     found = {
         (cfg.peft.r, str(cfg.peft.target_modules), cfg.peft.use_rslora)
-        for cfg in (compose("experiment=rank_sweep", *job) for job in jobs_of("rank"))
+        for cfg in (compose(MINI, "experiment=rank_sweep", *job) for job in jobs_of("rank"))
     }
     targets = ("all-linear", "['q_proj', 'v_proj']")
     assert found == set(itertools.product((4, 8, 16, 32), targets, (False, True)))
 
 
 def test_five_kinds_of_base(compose: Callable[..., Any]) -> None:
-    kinds = [compose("experiment=quantization_sweep", *job).quantization for job in jobs_of("quantization")]
+    kinds = [compose(MINI, "experiment=quantization_sweep", *job).quantization for job in jobs_of("quantization")]
     assert [(kind.type, kind.double_quant) for kind in kinds] == [
         ("none", False), ("int8", False), ("fp4", True), ("nf4", False), ("nf4", True)
     ]  # fmt: skip
 
 
 def test_all_kinds_of_knowledge_are_scored_on_retrieved_knowledge(compose: Callable[..., Any]) -> None:
-    modes = [compose("experiment=knowledge_sweep", *job).knowledge for job in jobs_of("knowledge")]
+    modes = [compose(MINI, "experiment=knowledge_sweep", *job).knowledge for job in jobs_of("knowledge")]
     assert [mode.mode for mode in modes] == ["gold", "retrieved", "mixed", "none"]
     assert {mode.for_split("test_seen").mode for mode in modes} == {"retrieved"}
 

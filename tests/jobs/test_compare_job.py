@@ -1,9 +1,6 @@
 """compare.py on runs of a tiny model: what it prints, what it leaves in MLflow, and what it refuses in one line."""
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +13,11 @@ from hydra import initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from mlflow import MlflowClient
 from omegaconf import open_dict
+from this_process import done_here
 
 from wikillama.config import cli
 from wikillama.config.compare import CompareConfig, check_compare
-from wikillama.config.paths import CONF, ROOT
+from wikillama.config.paths import CONF
 from wikillama.config.schema import EvaluateConfig, TrainConfig
 from wikillama.errors import InputError
 from wikillama.evaluation.run_comparison import RunComparison
@@ -99,11 +97,8 @@ def base(run: Callable[..., Any], client: MlflowClient) -> str:
 
 
 def test_as_a_user_runs_it(folder: Path, trained: list[str], client: MlflowClient) -> None:
-    command = [
-        sys.executable, str(ROOT / "compare.py"), f"runs=[{','.join(trained)}]", "resamples=500",
-        f"tracking.uri=sqlite:///{folder}/mlflow.db", f"hydra.run.dir={folder}/out",
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=os.environ)
+    places = [f"tracking.uri=sqlite:///{folder}/mlflow.db", f"hydra.run.dir={folder}/out"]
+    done = done_here("compare.py", [f"runs=[{','.join(trained)}]", "resamples=500", *places], folder)
     assert done.returncode == 0, done.stderr
     for said in (
         "small",

@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from omegaconf import open_dict
+from one_process import Command, run_all
 
 from wikillama.config import cli
 from wikillama.config.paths import CONF, ROOT
@@ -33,18 +34,6 @@ TINY = [
 ]  # fmt: skip
 QUESTIONS = ["suite=qa200", "suite.limit=10"]
 TURNS = ["suite=wow_mini_seen", "data.limit_test=8"]
-# evaluate.py with each line of stdin as its arguments: how it ended, and at last whether torch was needed for that
-REFUSING = """
-import os, runpy, sys
-for line in sys.stdin.read().splitlines():
-    os.environ.pop("HYDRA_FULL_ERROR", None)  # which the entry script sets for its own process
-    sys.argv = ["evaluate.py", *line.split()]
-    try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
-    except SystemExit as end:
-        print(line, end.code, sep="|", file=sys.stderr)
-print("torch" in sys.modules)
-"""
 
 
 class Ended(NamedTuple):
@@ -255,21 +244,12 @@ REFUSED = {
 
 
 def test_what_cannot_be_is_one_line_before_torch_is_loaded(folder: Path) -> None:
-    lines = "\n".join(f"{bad} {' '.join(places(folder))}" for bad in REFUSED)
-    environment = os.environ | {"OMP_WAIT_POLICY": "passive"}
-    done = subprocess.run(
-        [sys.executable, "-c", REFUSING], cwd=ROOT, input=lines, capture_output=True, text=True, check=False,
-        env=environment,
-    )  # fmt: skip
-    assert done.stdout == "False\n"
-    said = done.stderr.splitlines()
-    assert len(said) == 2 * len(REFUSED)
-    for place, (bad, reason) in enumerate(REFUSED.items()):
-        error, ended = said[2 * place : 2 * place + 2]
-        assert error.startswith("error: ")
-        assert reason in error
-        assert ended.startswith(bad)
-        assert ended.endswith("|2")
+    ends = run_all([Command("evaluate.py", bad.split()) for bad in REFUSED], ROOT, *places(folder))
+    for done, (bad, reason) in zip(ends, REFUSED.items(), strict=True):
+        assert (done.returncode, done.imported) == (2, []), bad
+        (said,) = done.stderr.splitlines()
+        assert said.startswith("error: "), bad
+        assert reason in said
 
 
 def test_metrics_are_named_as_mlflow_allows() -> None:

@@ -5,13 +5,13 @@ import os
 import re
 import subprocess
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from this_process import done_here
 
 from wikillama import load_adapter
 from wikillama.config.paths import ROOT
@@ -46,13 +46,10 @@ with torch.inference_mode():
 """
 
 
-def run(script: str, overrides: str, folder: Path) -> Done:
-    """A script of the checkout, run from another folder, with a store of its own."""
-    command = [sys.executable, str(ROOT / script), *overrides.split(), f"tracking.uri={store(folder)}"]
-    command += [f"hydra.run.dir={folder / 'out' / script}", f"hydra.sweep.dir={folder / 'sweep'}"]
-    command += [f"cache_dir={folder / 'cache'}"]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.5"}
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+def arguments(script: str, overrides: str, folder: Path) -> list[str]:
+    """What a script is given that leaves everything in `folder`, which has a store of its own."""
+    places = [f"tracking.uri={store(folder)}", f"cache_dir={folder / 'cache'}"]
+    return [*overrides.split(), *places, f"hydra.run.dir={folder / 'out' / script}", f"hydra.sweep.dir={folder}/sweep"]
 
 
 def store(folder: Path) -> str:
@@ -65,16 +62,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def swept(pool: ThreadPoolExecutor, tmp_path_factory: pytest.TempPathFactory) -> Future[Done]:
-    """A sweep over packed rows, of which the first job cannot be."""
-    packed = "packing=bestfit packing.length=512 trainer.batch_size=1"
-    overrides = f"-m {TINY} {packed} tracking.register_as=null evaluation.base=false peft.r=0,2"
-    return pool.submit(run, "train.py", overrides, tmp_path_factory.mktemp("sweep"))
-
-
-@pytest.fixture(scope="module")
-def trained(swept: Future[Done], folder: Path) -> Done:
-    return run("train.py", f"{TINY} tracking.register_as=null trainer.validations_per_epoch=2", folder)
+def trained(folder: Path) -> Done:
+    """The job in a process of its own."""
+    overrides = f"{TINY} tracking.register_as=null trainer.validations_per_epoch=2"
+    command = [sys.executable, str(ROOT / "train.py"), *arguments("train.py", overrides, folder)]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.5"}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -95,14 +88,6 @@ def runs_of(client: MlflowClient) -> list[Run]:
 
 def artifact(client: MlflowClient, run_id: str, name: str) -> Path:
     return Path(str(client.get_run(run_id).info.artifact_uri).removeprefix("file://")) / name
-
-
-@pytest.fixture(scope="module")
-def evaluated(pool: ThreadPoolExecutor, folder: Path, run_id: str) -> Future[Done]:
-    systems = f"systems=[base,runs:/{run_id}/adapter]"
-    small = "model=tiny quantization=nf4 data.limit_test=8 data.max_length=256 evaluation.max_new_tokens=4"
-    overrides = f"{small} {systems} suite=wow_mini_unseen evaluation.resamples=50"
-    return pool.submit(run, "evaluate.py", overrides, folder)
 
 
 def test_it_ends_with_its_table(trained: Done) -> None:
@@ -189,9 +174,7 @@ def test_nothing_is_large(client: MlflowClient, run_id: str) -> None:
     assert max(map(len, tags.values())) < 5_000  # MLflow's limit, on some stores
 
 
-def test_a_fresh_process_gives_the_same_logits(
-    client: MlflowClient, folder: Path, run_id: str, evaluated: Future[Done], tmp_path: Path
-) -> None:
+def test_a_fresh_process_gives_the_same_logits(client: MlflowClient, folder: Path, run_id: str, tmp_path: Path) -> None:
     uri, ids, out = f"runs:/{run_id}/adapter", tmp_path / "ids.pt", tmp_path / "logits.pt"
     torch.set_num_threads(1)
     here = load_adapter(uri, tracking_uri=store(folder), accelerator="cpu")
@@ -205,8 +188,11 @@ def test_a_fresh_process_gives_the_same_logits(
     assert isinstance(here.reply(["Do you know the Ford Mustang?"], ["It is a car."]), str)
 
 
-def test_evaluate_scores_base_and_adapter(client: MlflowClient, run_id: str, evaluated: Future[Done]) -> None:
-    done = evaluated.result()
+def test_evaluate_scores_base_and_adapter(client: MlflowClient, folder: Path, run_id: str) -> None:
+    systems = f"systems=[base,runs:/{run_id}/adapter]"
+    small = "model=tiny quantization=nf4 data.limit_test=8 data.max_length=256 evaluation.max_new_tokens=4"
+    overrides = f"{small} {systems} suite=wow_mini_unseen evaluation.resamples=50"
+    done = done_here("evaluate.py", arguments("evaluate.py", overrides, folder), folder)
     assert done.returncode == 0, done.stderr
     assert "wow_mini_unseen, gold knowledge" in done.stdout
     assert f"runs:/{run_id}/adapter: 8 turns" in done.stdout
@@ -223,8 +209,10 @@ def test_an_unknown_adapter_is_one_line(folder: Path) -> None:
             adapter_folder(uri, store(folder))
 
 
-def test_a_sweep_goes_on_behind_a_bad_job(swept: Future[Done]) -> None:
-    done = swept.result()
+def test_a_sweep_over_packed_rows_goes_on_behind_a_bad_job(tmp_path: Path) -> None:
+    packed = "packing=bestfit packing.length=512 trainer.batch_size=1"
+    overrides = f"-m {TINY} {packed} tracking.register_as=null evaluation.base=false peft.r=0,2"
+    done = done_here("train.py", arguments("train.py", overrides, tmp_path), tmp_path)
     assert done.returncode == 2
     assert "error: config: peft.r=0: input should be greater than 0" in done.stderr
     assert "4,096 parameters" in done.stdout

@@ -1,17 +1,14 @@
 """The systems of an evaluation: what would not load is refused before anything is asked, in one line, exit code 2."""
 
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from this_process import done_here
 
-from wikillama.config.paths import ROOT
 from wikillama.errors import InputError
 from wikillama.jobs.systems import systems_of
 from wikillama.model.adapters import attach, save
@@ -63,13 +60,11 @@ def test_another_base_is_refused_early_or_warned_of(
 
 def test_a_damaged_adapter_ends_the_script_with_2_and_one_line(adapter: Path, tmp_path: Path) -> None:
     flip(adapter / "adapter_model.safetensors")
-    done = subprocess.run(
-        [
-            sys.executable, str(ROOT / "evaluate.py"), "model=tiny", f"systems=[{adapter}]", "suite=qa200",
-            f"tracking.uri=sqlite:///{tmp_path}/mlflow.db", f"hydra.run.dir={tmp_path}/out", f"cache_dir={tmp_path}/c",
-        ],
-        cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ | {"HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
+    given = [
+        "model=tiny", f"systems=[{adapter}]", "suite=qa200", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db",
+        f"hydra.run.dir={tmp_path}/out", f"cache_dir={tmp_path}/c",
+    ]  # fmt: skip
+    done = done_here("evaluate.py", given, tmp_path)
     assert done.returncode == 2, done.stderr
     said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(said) == 1

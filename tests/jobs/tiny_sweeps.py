@@ -1,16 +1,14 @@
 """Sweeps of jobs that take seconds: within this process, which has loaded torch already, or as a user starts them."""
 
-import logging
 import os
 import re
-import runpy
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import pytest
 from mlflow import MlflowClient
+from this_process import run_here
 
 from wikillama.config.paths import ROOT
 from wikillama.tracking.reading import RunFacts, children, read_run
@@ -26,27 +24,18 @@ TINY = (
 
 
 def arguments(overrides: str, folder: Path) -> list[str]:
-    """The command line of a sweep that leaves everything in `folder`."""
+    """What train.py is given for a sweep that leaves everything in `folder`."""
     places = [
         f"tracking.uri=sqlite:///{folder}/mlflow.db",
         f"hydra.sweep.dir={folder}/sweep",
         f"cache_dir={folder}/cache",
     ]
-    return [str(ROOT / "train.py"), "-m", *overrides.split(), *TINY.split(), *places]
+    return ["-m", *overrides.split(), *TINY.split(), *places]
 
 
 def sweep_here(overrides: str, folder: Path) -> int:
     """Run a sweep within this process; its exit code."""
-    root = logging.getLogger()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", arguments(overrides, folder))
-        patch.setenv("HYDRA_FULL_ERROR", "0")
-        patch.setattr(root, "handlers", list(root.handlers))
-        # Hydra sets logging up anew, which closes all handlers; that of absl then closes its stream, which is pytest's
-        patch.setattr(logging, "shutdown", lambda *_: None)
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
-    return int(str(ended.value.code))
+    return run_here("train.py", arguments(overrides, folder))
 
 
 class Started:
@@ -57,7 +46,7 @@ class Started:
         self.output = folder / "output.txt"
         with self.output.open("w") as file:
             self.process = subprocess.Popen(
-                [sys.executable, *arguments(overrides, folder)],
+                [sys.executable, str(ROOT / "train.py"), *arguments(overrides, folder)],
                 cwd=folder, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
                 env=os.environ | {"HF_HUB_OFFLINE": "1", "HYDRA_FULL_ERROR": "0"},
             )  # fmt: skip

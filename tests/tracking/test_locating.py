@@ -8,6 +8,7 @@ import mlflow
 import pytest
 
 from wikillama.errors import InputError
+from wikillama.tracking import remote
 from wikillama.tracking.locating import DEFAULT_STORE, adapter_folder, default_store
 from wikillama.tracking.registry import register
 from wikillama.tracking.run import TrackedRun, open_client, tracked_run
@@ -98,7 +99,8 @@ def test_a_store_that_is_broken(tmp_path: Path) -> None:
         adapter_folder("models:/located@champion", f"sqlite:///{tmp_path}/mlflow.db")
 
 
-def test_a_server_that_does_not_answer() -> None:
+def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(remote._HURRIED, "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # nobody waits for it to come
     with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9: the MLflow store cannot be opened"):
         adapter_folder("models:/located@champion", "http://127.0.0.1:9")
 

@@ -15,6 +15,7 @@ import torch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from servers import Relay, Server, free_port
+from this_process import done_here
 
 from wikillama import load_adapter
 from wikillama.config.paths import ROOT, without_secrets
@@ -46,16 +47,14 @@ def base(job: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
+def arguments(script: str, overrides: str, uri: str, folder: Path) -> list[str]:
+    """What a script is given that leaves everything in `folder` and in the store."""
+    places = [f"tracking.uri={uri}", f"hydra.run.dir={folder / 'out' / script}", f"cache_dir={folder / 'cache'}"]
+    return [*overrides.split(), *places]
+
+
 def command(script: str, overrides: str, uri: str, folder: Path) -> list[str]:
-    found = [sys.executable, str(ROOT / script), *overrides.split(), f"tracking.uri={uri}"]
-    return [*found, f"hydra.run.dir={folder / 'out' / script}", f"cache_dir={folder / 'cache'}"]
-
-
-def run(script: str, overrides: str, uri: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(script, overrides, uri, folder), cwd=folder, capture_output=True, text=True, check=False,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
+    return [sys.executable, str(ROOT / script), *arguments(script, overrides, uri, folder)]
 
 
 def everything(client: MlflowClient, run_id: str) -> str:
@@ -73,7 +72,7 @@ def test_a_job_from_end_to_end(server: Server, relay: Relay, base: Path, tmp_pat
     """Trained with a user and a password in the address, registered, and loaded as the same system."""
     address = relay.uri.replace("//", "//bob:s3cret@")
     overrides = f"{TINY} model.path={base} tracking.experiment=job tracking.register_as=remote"
-    done = run("train.py", overrides, address, tmp_path)
+    done = done_here("train.py", arguments("train.py", overrides, address, tmp_path), tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"look further  {relay.uri}   (run " in done.stdout
     assert b"Authorization: Basic Ym9iOnMzY3JldA==" in relay.heard
@@ -137,7 +136,7 @@ def test_a_server_that_is_away_for_a_while_costs_nothing(job: Callable[..., Any]
 def test_a_server_that_is_lost_takes_no_adapter_along(
     job: Callable[..., Any], server: Server, relay: Relay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     cfg = job(f"tracking.uri={relay.uri.replace('//', '//bob:s3cret@')}", "tracking.experiment=lost")
     adapter = tmp_path / "adapter"
     adapter.mkdir()
@@ -250,7 +249,8 @@ def test_a_job_whose_server_never_comes_back(server: Server, relay: Relay, base:
     assert process.returncode == 1
     folder = tmp_path / "out" / "train.py" / "adapter"
     assert f"python registry.py import folder={folder}" in said
-    imported = run("registry.py", f"import folder={folder} tracking.register_as=never", server.uri, tmp_path)
+    given = f"import folder={folder} tracking.register_as=never"
+    imported = done_here("registry.py", arguments("registry.py", given, server.uri, tmp_path), tmp_path)
     assert imported.returncode == 0, imported.stderr
     with torch.inference_mode():
         there = load_adapter("models:/never/1", server.uri, "cpu").model(IDS).logits

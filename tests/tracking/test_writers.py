@@ -73,7 +73,7 @@ def check_written(folder: Path, writers: int, seconds: float) -> None:
 
 
 def test_processes_write_at_once(tmp_path: Path) -> None:
-    check_written(tmp_path, 3, 3.0)
+    check_written(tmp_path, 3, 1.0)
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from wikillama.chat.conversation import Conversation, Exchange, Reply
+from wikillama.chat.conversation import EXCHANGES, Conversation, Exchange, Reply
 from wikillama.chat.knowledge import Knowledge, Mode, used
 from wikillama.chat.systems import Systems
 from wikillama.config.paths import without_secrets
@@ -53,10 +53,12 @@ class Answering:
             raise InputError("say something first")
         if len(said) > LONGEST:
             raise InputError(f"{len(said):,} characters are too many at once; say it in {LONGEST:,}")
+        if len(conversation.exchanges) >= EXCHANGES:
+            raise InputError(f"this conversation has {EXCHANGES} exchanges; begin a new one")
+        streams: list[ReplyStream] = []
+        exchange = Exchange(said, (question.topic or "").strip(), [Reply(name) for name in question.systems])
         if not conversation.begin():
             raise InputError("the answer before is not finished; wait for it, or stop it")
-        streams: list[ReplyStream] = []
-        exchange = Exchange(said, question.topic.strip(), [Reply(name) for name in question.systems])
         try:
             asked = [_Asked(reply, conversation, column, said) for column, reply in enumerate(exchange.replies)]
             conversation.exchanges.append(exchange)
@@ -84,15 +86,17 @@ class Answering:
         reply, topic = asked.reply, exchange.topic or None
         try:
             reply.sources = self.knowledge.sources(question.mode, topic, asked.history, asked.told, question.pasted)
-            return self.systems.speaker(reply.system).stream(
+            speaker = self.systems.speaker(reply.system)
+            asked.fingerprint = speaker.fingerprint
+            return speaker.stream(
                 asked.history,
                 [source.sentence for source in reply.sources],
                 topic,
                 max_new_tokens=self.max_new_tokens,
                 sampling=self.sampling,
             )
-        except InputError as error:
-            reply.error = str(error)
+        except Exception as error:
+            reply.error = _said_of(error)
             return None
 
     def _made(self, reply: Reply, stream: ReplyStream) -> Iterator[None]:
@@ -107,11 +111,8 @@ class Answering:
             for piece in stream:
                 reply.text += piece
                 yield
-        except InputError as error:
-            reply.error = str(error)
         except Exception as error:
-            log.error("a reply failed", exc_info=error)
-            reply.error = f"{type(error).__name__}: {error}"
+            reply.error = _said_of(error)
         reply.stats = stream.settled(_LAST)
 
     def _finish(self, conversation: Conversation, exchange: Exchange, asked: "_Asked") -> None:
@@ -127,7 +128,14 @@ class Answering:
             for source in reply.sources
         ]
         spoken = Spoken(
-            conversation.session, reply.system, asked.history, exchange.topic, knowledge, reply.text, reply.stats
+            conversation.session,
+            reply.system,
+            asked.fingerprint,
+            asked.history,
+            exchange.topic,
+            knowledge,
+            reply.text,
+            reply.stats,
         )
         reply.trace_id = _kept(partial(self.traces.log, spoken))
 
@@ -152,7 +160,16 @@ class _Asked:
         self.reply = reply
         self.history = conversation.history(column, said)
         self.told = conversation.told(column)
+        self.fingerprint = ""
         self.stream: ReplyStream | None = None
+
+
+def _said_of(error: Exception) -> str:
+    """What a reply says of an error: the line that is for users, or the kind of what is ours, with a log."""
+    if isinstance(error, InputError):
+        return str(error)
+    log.error("a reply failed", exc_info=error)
+    return f"{type(error).__name__}: {error}"
 
 
 def _kept(write: Callable[[], str]) -> str | None:

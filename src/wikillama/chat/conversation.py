@@ -11,7 +11,7 @@ from wikillama.chat.knowledge import Source
 from wikillama.generation.streaming import ReplyStats, ReplyStream
 
 _KEPT = 100  # conversations of a server; of more, the one that was silent longest goes
-_EXCHANGES = 200  # of a conversation; nothing older is shown again, and no context reaches so far back
+EXCHANGES = 200  # of a conversation; no context reaches so far back
 
 
 @dataclass
@@ -37,6 +37,7 @@ class Exchange:
     said: str
     topic: str
     replies: list[Reply]
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def heard(self, column: int) -> Reply:
         """The reply in a column; of the first, where the second system was not there yet."""
@@ -50,6 +51,7 @@ class Conversation:
         self.id = secrets.token_urlsafe(16)  # who knows it may read and go on with it
         self.session = uuid.uuid4().hex  # as records name it
         self.exchanges: list[Exchange] = []
+        self.left = False  # for another one: whoever still answers need not show it
         self._streams: list[ReplyStream] = []
         self._busy = threading.Lock()
         self._stopped = threading.Event()
@@ -67,7 +69,6 @@ class Conversation:
 
     def end(self) -> None:
         self._streams.clear()
-        del self.exchanges[:-_EXCHANGES]
         self._busy.release()
 
     def listen(self, streams: Sequence[ReplyStream]) -> None:
@@ -81,6 +82,9 @@ class Conversation:
         self._stopped.set()
         for stream in list(self._streams):
             stream.close()
+
+    def find(self, exchange_id: str | None) -> Exchange | None:
+        return next((each for each in self.exchanges if each.id == exchange_id), None)
 
     def history(self, column: int, said: str) -> list[str]:
         """The utterances that a column's system sees, oldest first, `said` last; exchanges without a reply are none."""
@@ -111,8 +115,9 @@ class Conversations:
         conversation = Conversation()
         with self._lock:
             self._held[conversation.id] = conversation
-            while len(self._held) > _KEPT:
-                self._held.popitem(last=False)[1].stop()
+            silent = [id_ for id_, held in self._held.items() if not held.busy and held is not conversation]
+            for id_ in silent[: max(0, len(self._held) - _KEPT)]:
+                del self._held[id_]
         return conversation
 
     def __len__(self) -> int:

@@ -4,14 +4,14 @@ It works without a network beyond this server: system fonts, no analytics, no sh
 text, never as Markdown or HTML.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from wikillama.chat.actions import Actions, View, exchange_of
+from wikillama.chat.actions import Actions, View
 from wikillama.chat.answering import LONGEST
 from wikillama.chat.conversation import Conversation
 from wikillama.chat.knowledge import MODES, PASTED, Mode
@@ -29,14 +29,14 @@ def theme() -> gr.themes.Base:
     return gr.themes.Soft(font=sans, font_mono=mono)
 
 
-def create_page(actions: Actions, first: str, second: str | None, mode: Mode, note: str = "") -> gr.Blocks:
-    """The page. `first` and `second` are the systems that it begins with; `note` is said above all."""
-    names = actions.systems()
-    choices = [(label, name) for name, label in names.items()]
+def create_page(actions: Actions, first: str, second: str | None, mode: Mode) -> gr.Blocks:
+    """The page. `first` and `second` are the systems that it begins with."""
+    choices = actions.choices()
+    names = [name for _, name in choices]
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         held = gr.BrowserState("", storage_key=_KEY, secret=_KEY)
-        said, place = gr.State(""), gr.State(None)
-        gr.Markdown(f"## {TITLE}" + (f"\n{note}" if note else ""))
+        said = gr.State("")
+        gr.Markdown(f"## {TITLE}")
         with gr.Row():
             system = gr.Dropdown(choices, value=first, label="System", elem_id="system", scale=3)
             both = gr.Checkbox(second is not None, label="Side by side", elem_id="both", scale=1, min_width=150)
@@ -67,6 +67,7 @@ def create_page(actions: Actions, first: str, second: str | None, mode: Mode, no
                         placeholder=f"At most {LONGEST:,} characters; Shift+Enter breaks the line",
                         lines=1,
                         max_lines=6,
+                        max_length=LONGEST,
                         autofocus=True,
                         elem_id="message",
                         scale=8,
@@ -76,7 +77,8 @@ def create_page(actions: Actions, first: str, second: str | None, mode: Mode, no
                     stop = gr.Button("Stop", elem_id="stop", min_width=70)
                     again = gr.Button("New", elem_id="again", min_width=70)
             with gr.Column(scale=3, min_width=300):
-                beside = gr.HTML(actions.view(Conversation()).beside, elem_id="sources", label="Knowledge")
+                shown = gr.Dropdown([], label="Knowledge of the reply to", elem_id="reply", interactive=True)
+                beside = gr.HTML(actions.view(Conversation()).beside, elem_id="sources")
                 verdict_left = gr.Radio(_VERDICTS, label="Your verdict", elem_id="verdict_left")
                 verdict_right = gr.Radio(
                     _VERDICTS,
@@ -85,25 +87,27 @@ def create_page(actions: Actions, first: str, second: str | None, mode: Mode, no
                     elem_id="verdict_right",
                 )
 
-        shown = [left, right, beside, verdict_left, verdict_right]
+        view = [left, right, shown, beside, verdict_left, verdict_right]
         asked = [held, said, system, both, other, known, topic, pasted]
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         told = {**quick, "queue": True, "concurrency_limit": _AT_ONCE}  # notes reach the page through the queue alone
+        answer = partial(_answer, actions)  # one function: gradio counts its limit by that
         for sent in (box.submit, send.click):
-            sent(actions.take, [held, box], [held, box, said], **told).then(lambda: None, None, place, **quick).then(
-                _streamed(actions), asked, shown, show_progress="hidden", api_visibility="private",
-                concurrency_limit=_AT_ONCE, trigger_mode="multiple", stream_every=_LOOKS,
-            )  # fmt: skip
+            sent(actions.take, [held, box], [held, box, said], **told).then(
+                answer, asked, view, trigger_mode="multiple", stream_every=_LOOKS, concurrency_id="answers", **told
+            )
         stop.click(actions.stop, held, None, **quick)
         for afresh in (again.click, left.clear, right.clear):
-            afresh(partial(_again, actions), held, [held, place, *shown], **quick)
-        page.load(partial(_load, actions), [held, system], [held, place, system, other, *shown], **quick)
+            afresh(partial(_again, actions), held, [held, *view], **quick)
+        page.load(partial(_choices, actions), None, [system, other], **quick)
+        page.load(partial(_resume, actions), held, [held, *view], **told)
         known.change(lambda chosen: gr.update(visible=chosen == "mine"), known, pasted, **quick)
         both.change(lambda on: [gr.update(visible=on)] * 3, both, [other, right, verdict_right], **quick)
+        shown.input(actions.look, [held, shown], view, **quick)
         for column, (messages, verdict) in enumerate(((left, verdict_left), (right, verdict_right))):
-            messages.select(_chosen(actions), held, [place, beside, verdict_left, verdict_right], **quick)
-            messages.like(_liked(actions, column), held, None, **told)
-            verdict.input(_judged(actions, column), [held, place, verdict], None, **told)
+            messages.select(_chosen(actions), held, view, **quick)
+            messages.like(_liked(actions, column), held, None, trigger_mode="multiple", **told)
+            verdict.input(_judged(actions, column), [held, shown, verdict], verdict, trigger_mode="always_last", **told)
     return page  # type: ignore[no-any-return]
 
 
@@ -125,30 +129,29 @@ def _column(name: str, visible: bool) -> gr.Chatbot:
     )
 
 
-def _streamed(actions: Actions) -> Callable[..., Iterator[View]]:
-    def say(id_: str, said: str, *asked: Any) -> Iterator[View]:
-        yield from actions.say(id_, said, *asked)
-
-    return say
+def _answer(actions: Actions, *asked: Any) -> Iterator[View]:
+    yield from actions.say(*asked)
 
 
 def _again(actions: Actions, id_: str) -> tuple[Any, ...]:
     new, view = actions.start_again(id_)
-    return new, None, *view
+    return new, *view
 
 
-def _load(actions: Actions, id_: str, first: str) -> tuple[Any, ...]:
-    """What a page that was just opened shows: its conversation, and what there is to talk to by now."""
-    conversation = actions.conversation(id_)
-    names = actions.systems()
-    choices = gr.update(choices=[(label, name) for name, label in names.items()])
-    return conversation.id, None, choices, choices, *actions.view(conversation)
+def _choices(actions: Actions) -> tuple[Any, Any]:
+    """What there is to talk to by now."""
+    update = gr.update(choices=actions.choices())
+    return update, update
 
 
-def _chosen(actions: Actions) -> Callable[..., tuple[Any, ...]]:
-    def choose(id_: str, event: gr.SelectData) -> tuple[Any, ...]:
-        place = exchange_of(event.index)
-        return place, *actions.view(actions.conversation(id_), place)[2:]
+def _resume(actions: Actions, id_: str) -> Iterator[tuple[Any, ...]]:
+    for held, view in actions.resumed(id_):
+        yield held, *view
+
+
+def _chosen(actions: Actions) -> Callable[..., View]:
+    def choose(id_: str, event: gr.SelectData) -> View:
+        return actions.look(id_, actions.at(id_, _place(event.index)))
 
     return choose
 
@@ -156,13 +159,18 @@ def _chosen(actions: Actions) -> Callable[..., tuple[Any, ...]]:
 def _liked(actions: Actions, column: int) -> Callable[..., None]:
     def like(id_: str, event: gr.LikeData) -> None:
         if isinstance(event.liked, bool):  # an empty text takes the thumb back, which leaves the label as it was
-            actions.label(id_, exchange_of(event.index), column, thumbs_up=event.liked)
+            actions.label(id_, actions.at(id_, _place(event.index)), column, thumbs_up=event.liked)
 
     return like
 
 
-def _judged(actions: Actions, column: int) -> Callable[..., None]:
-    def judge(id_: str, place: int | None, verdict: str) -> None:
-        actions.label(id_, place, column, verdict=verdict)
+def _judged(actions: Actions, column: int) -> Callable[..., str | None]:
+    def judge(id_: str, exchange_id: str | None, verdict: str) -> str | None:
+        reply = actions.label(id_, exchange_id, column, verdict=verdict)
+        return None if reply is None else reply.verdict
 
     return judge
+
+
+def _place(index: int | Sequence[int]) -> int:
+    return index if isinstance(index, int) else index[0]

@@ -47,7 +47,9 @@ def timing(reply: Reply) -> str:
     """Time to the first token, tokens a second, and what was out of the ordinary; what is waited for before that."""
     stats = reply.stats
     if stats is None:
-        return reply.status or "being made"
+        if not reply.done:
+            return reply.status or "being made"
+        return "stopped" if reply.text else "no answer"
     parts = [f"{stats.first_token_s:.1f} s to the first token", f"{stats.tokens_per_s:.0f} tokens/s"]
     if stats.waited_s >= 1:
         parts.insert(0, f"waited {stats.waited_s:.1f} s")

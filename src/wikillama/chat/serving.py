@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar
 
 import uvicorn
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
@@ -20,6 +20,8 @@ from wikillama.model.dense import dense_weights
 from wikillama.tracking.completions import chunks, completion, read_request, start
 
 Item = TypeVar("Item")
+
+_WAITING = 256  # clients that wait for a reply, in threads of their own: those of the page must not run out
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,8 @@ def serve(bot: Bot, name: str, host: str = "127.0.0.1", port: int = 8000) -> Non
 
 def create_app(bot: Speaks, name: str) -> FastAPI:
     """The application; replies are made one after the other, in the order of their requests."""
-    app = FastAPI(title="Wiki-Llama")
+    app = FastAPI(title="Wiki-Llama", docs_url=None, redoc_url=None)  # pages that would fetch scripts from elsewhere
+    waiting = CapacityLimiter(_WAITING)
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -44,6 +47,8 @@ def create_app(bot: Speaks, name: str) -> FastAPI:
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
+        if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+            return _refused("Content-Type: application/json is missing", 415)  # pages elsewhere cannot send that
         try:
             asked = read_request(json.loads(await request.body()))
             stream = start(bot, asked)
@@ -51,17 +56,19 @@ def create_app(bot: Speaks, name: str) -> FastAPI:
             return _refused(str(error))
         if asked.stream:
             usage = bool((asked.stream_options or {}).get("include_usage"))
-            return StreamingResponse(_events(chunks(name, stream, usage), stream), media_type="text/event-stream")
-        return await _whole(name, stream, request)
+            return StreamingResponse(
+                _events(chunks(name, stream, usage), stream, waiting), media_type="text/event-stream"
+            )
+        return await _whole(name, stream, request, waiting)
 
     return app
 
 
-async def _whole(name: str, stream: ReplyStream, request: Request) -> Response:
+async def _whole(name: str, stream: ReplyStream, request: Request, waiting: CapacityLimiter) -> Response:
     pieces = []
     with stream:
         try:
-            async for piece in _awaited(stream):
+            async for piece in _awaited(stream, waiting):
                 pieces.append(piece)
                 if await request.is_disconnected():
                     return Response()  # that nobody reads
@@ -73,26 +80,30 @@ async def _whole(name: str, stream: ReplyStream, request: Request) -> Response:
     return JSONResponse(completion(name, "".join(pieces), stream.stats))
 
 
-async def _events(made: Iterator[dict[str, Any]], stream: ReplyStream) -> AsyncIterator[str]:
+async def _events(made: Iterator[dict[str, Any]], stream: ReplyStream, waiting: CapacityLimiter) -> AsyncIterator[str]:
     """Server-sent events; where the client goes, the reply ends."""
     with stream:
         try:
-            async for chunk in _awaited(made):
+            async for chunk in _awaited(made, waiting):
                 yield f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"
+        except InputError as error:
+            yield f"data: {json.dumps(_error(str(error), 'invalid_request_error'))}\n\n"
         except Exception as error:
             yield f"data: {json.dumps(_failed(error))}\n\n"
         else:
             yield "data: [DONE]\n\n"
 
 
-async def _awaited(items: Iterator[Item]) -> AsyncIterator[Item]:
+async def _awaited(items: Iterator[Item], waiting: CapacityLimiter) -> AsyncIterator[Item]:
     """Items as another thread gets them, which is left behind when nobody waits for it any more."""
-    while (item := await to_thread.run_sync(lambda: next(items, None), abandon_on_cancel=True)) is not None:
+    while (
+        item := await to_thread.run_sync(lambda: next(items, None), abandon_on_cancel=True, limiter=waiting)
+    ) is not None:
         yield item
 
 
-def _refused(reason: str) -> JSONResponse:
-    return JSONResponse(_error(reason, "invalid_request_error"), status_code=400)
+def _refused(reason: str, status: int = 400) -> JSONResponse:
+    return JSONResponse(_error(reason, "invalid_request_error"), status_code=status)
 
 
 def _failed(error: Exception) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 import json
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from peft import PeftModel
@@ -15,6 +16,7 @@ from wikillama.config.chat import BASE, ChatConfig
 from wikillama.config.schema import PeftConfig
 from wikillama.data.dialogue import Sentence
 from wikillama.data.prompt import Message
+from wikillama.evaluation.system import fingerprint
 from wikillama.generation.bot import Bot
 from wikillama.generation.decoding import GREEDY, Sampling
 from wikillama.generation.streaming import Clock, ReplyStats, ReplyStream, Turns, Writer
@@ -37,12 +39,19 @@ class _Found:
     recipe: Recipe
     folder: Path | None  # of the adapter; None: the base alone
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of base, quantization and weights, as registered versions and evaluations carry it."""
+        recipe = self.recipe
+        return fingerprint(recipe.base_weights_hash, recipe.torch_dtype, recipe.quantization, self.folder)
+
     @property
     def base(self) -> str:
         """Equal for systems that can share a base in memory; all weights are nobody else's base."""
         recipe = self.recipe
         alone = str(self.folder) if self.folder is not None and recipe.peft.method == "none" else None
-        return json.dumps([recipe.base_weights_hash, recipe.dtype, recipe.quantization.model_dump(), alone])
+        held = [recipe.base_weights_hash, recipe.model.tokenizer, recipe.model.path, recipe.dtype]
+        return json.dumps([*held, recipe.quantization.model_dump(), alone])
 
 
 @dataclass
@@ -62,21 +71,25 @@ class Systems:
         self._cfg = cfg
         self._device = device_of(cfg.accelerator)
         self._found: dict[str, _Found] = {}
-        self._finding = threading.Lock()
+        self._finding: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by name: it may download
         self._bases: OrderedDict[str, _Shared] = OrderedDict()
         self.turns = Turns()
         self.loading: str | None = None  # the system that is being loaded now
 
     def find(self, name: str) -> Recipe:
         """The recipe of a system, without loading it. Raises InputError where it is not there or does not fit."""
-        with self._finding:
-            if name not in self._found:
-                self._found[name] = self._base() if name == BASE else self._adapter(name)
-            return self._found[name].recipe
+        return self._find(name).recipe
+
+    def _find(self, name: str) -> _Found:
+        if name not in self._found:
+            with self._finding[name]:
+                if name not in self._found:
+                    self._found[name] = self._base() if name == BASE else self._adapter(name)
+        return self._found[name]
 
     def speaker(self, name: str) -> "Speaker":
         """Who answers as the system `name`. Raises InputError as `find` does."""
-        return Speaker(self, name, self.find(name))
+        return Speaker(self, name, self._find(name).fingerprint)
 
     def load(self, name: str) -> None:
         """Begin to load a system, so that it is there when it is asked."""
@@ -85,17 +98,25 @@ class Systems:
 
     def bot(self, name: str) -> Bot:
         """The loaded system; to be called in a job of `turns`, since loading changes a base that others speak from."""
-        recipe, found = self.find(name), self._found[name]
+        found = self._find(name)
         shared = self._bases.get(found.base)
         if shared is None or (found.folder is not None and found.folder not in shared.adapters):
             self.loading = name
             try:
                 shared = self._loaded(name, found, shared)
+            except BaseException:
+                self._drop(found.base)  # an adapter that failed half-way is part of the base by now
+                raise
             finally:
                 self.loading = None
         self._bases.move_to_end(found.base)
         adapter = None if found.folder is None else shared.adapters[found.folder]
-        return Bot(shared.model, shared.tokenizer, recipe, adapter, self.turns)
+        return Bot(shared.model, shared.tokenizer, found.recipe, adapter, self.turns)
+
+    def _drop(self, base: str) -> None:
+        shared = self._bases.pop(base, None)
+        if shared is not None:
+            shared.unpacked.close()
 
     def _quietly(self, name: str) -> None:
         with suppress(Exception):  # whoever asks it hears of it
@@ -105,7 +126,7 @@ class Systems:
         recipe, cfg = found.recipe, self._cfg
         if shared is None:
             while len(self._bases) >= _BASES:
-                self._bases.popitem(last=False)[1].unpacked.close()
+                self._drop(next(iter(self._bases)))
             base = load_base(recipe.model, recipe.quantization, self._device, recipe.torch_dtype, cfg.cache_dir)
             if found.folder is not None:
                 check_base(base.weights_hash, recipe, name, cfg.strict_base)
@@ -153,7 +174,7 @@ class Speaker:
 
     systems: Systems
     name: str
-    recipe: Recipe
+    fingerprint: str
 
     def stream(
         self,

@@ -1,5 +1,6 @@
 """The conversation in a terminal: one types, the reply comes as it is made, and what it stands on below it."""
 
+import unicodedata
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
@@ -63,10 +64,14 @@ class Terminal:
         """Ask, and print the replies one below the other, each with what it stands on."""
         question = Question(said, self.systems, self.mode, self.topic, self.pasted)
         printed: dict[int, int] = {}  # by column, characters
+        status = ""
         answer = self.answering.answer(self.conversation, question)
         try:
             for exchange in answer:
                 for column, reply in enumerate(exchange.replies):
+                    if reply.status not in ("", status):
+                        self._note(f"({reply.status} …)")
+                    status = reply.status or status
                     if printed.get(column) != _ALL:
                         self._print(column, reply, printed)
         finally:
@@ -80,7 +85,8 @@ class Terminal:
             printed[column] = 0
             if len(self.systems) > 1:
                 self._note(f"{reply.system}:")
-        self.console.print(reply.text[printed[column] :], end="", markup=False, highlight=False, soft_wrap=True)
+        new = _without_controls(reply.text[printed[column] :])
+        self.console.print(new, end="", markup=False, highlight=False, soft_wrap=True)
         printed[column] = len(reply.text)
         if reply.done:
             printed[column] = _ALL
@@ -96,7 +102,7 @@ class Terminal:
         self._note(f"  {timing(reply)}")
 
     def _note(self, text: str) -> None:
-        self.console.print(Text(text, style="dim"), soft_wrap=True)
+        self.console.print(Text(_without_controls(text), style="dim"), soft_wrap=True)
 
     def command(self, typed: str) -> None:
         """Do what a line that begins with / says. Raises InputError for what there is not."""
@@ -133,3 +139,8 @@ class Terminal:
             raise InputError("there is no such reply to label yet")
         given = {"thumbs_up": label == "up"} if label in ("up", "down") else {"verdict": label}
         self._note(self.answering.label(replies[column], self.user, **given))  # type: ignore[arg-type]
+
+
+def _without_controls(text: str) -> str:
+    """Text that commands the terminal to nothing: a model or an article may hold escape sequences."""
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc")

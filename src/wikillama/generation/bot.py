@@ -1,5 +1,7 @@
 """A base with its adapter, ready to talk."""
 
+import sys
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -8,6 +10,7 @@ import torch
 from peft import PeftModel
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
+from wikillama.config.schema import PromptConfig
 from wikillama.data.dialogue import Example, Sentence, Speaker
 from wikillama.data.encode import Encoded, encode, end_token_id
 from wikillama.data.prompt import Message
@@ -154,21 +157,23 @@ class Bot:
             knowledge=tuple(fact if isinstance(fact, Sentence) else Sentence(topic, fact) for fact in knowledge),
             topic=topic,
         )
-        made = encode(example, prompt, self.tokenizer, room, reply=False)
-        if made.cut == "nothing":
+        made = encode(example, prompt, self.tokenizer, sys.maxsize, reply=False)
+        if len(made.input_ids) <= room:
             return made
-        while (shorter := _without_oldest(example)) is not None:
-            example = shorter
-            made = encode(example, prompt, self.tokenizer, room, reply=False)
-            if made.cut == "nothing":
-                return replace(made, cut="history")
-        return made
+        return self._shortened(example, prompt, room)
 
+    def _shortened(self, example: Example, prompt: PromptConfig, room: int) -> Encoded:
+        """Without as many of the oldest exchanges as it takes; each begins with something that the user said."""
+        starts = [place for place, (speaker, _) in enumerate(example.history) if place and speaker == "apprentice"]
 
-def _without_oldest(example: Example) -> Example | None:
-    """The example without its oldest exchange; None where that is all that there is."""
-    starts = [place for place, (speaker, _) in enumerate(example.history) if place and speaker == "apprentice"]
-    return replace(example, history=example.history[starts[0] :]) if starts else None
+        def fits(start: int) -> bool:
+            shorter = replace(example, history=example.history[start:])
+            return len(encode(shorter, prompt, self.tokenizer, sys.maxsize, reply=False).input_ids) <= room
+
+        place = bisect_left(starts, True, key=fits)
+        kept = starts[min(place, len(starts) - 1)] if starts else 0
+        made = encode(replace(example, history=example.history[kept:]), prompt, self.tokenizer, room, reply=False)
+        return replace(made, cut="history") if made.cut == "nothing" else made
 
 
 _SPEAKERS: dict[str, Speaker] = {"user": "apprentice", "assistant": "wizard"}

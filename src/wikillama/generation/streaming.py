@@ -47,6 +47,10 @@ class Turns:
             self._open.append(future)
         return future
 
+    def close(self) -> None:
+        """Give up all jobs that have not begun."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
     def ahead(self, future: "Future[None]") -> int:
         """How many jobs come to their end before `future` has its turn."""
         with self._lock:

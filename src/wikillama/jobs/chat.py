@@ -16,6 +16,7 @@ from wikillama.generation.decoding import Sampling
 from wikillama.jobs.console import console, quiet_libraries
 from wikillama.jobs.index import open_with_bars
 from wikillama.tracking.registry.versions import versions_of
+from wikillama.tracking.remote import hurried
 from wikillama.tracking.reply_traces import ReplyTraces
 from wikillama.tracking.run import open_client
 
@@ -23,26 +24,36 @@ from wikillama.tracking.run import open_client
 def chat(cfg: ChatConfig) -> None:
     """Talk until the user leaves. Raises InputError for systems that are not there, and a port in use."""
     quiet_libraries()
+    with hurried():  # a store that is away must not hold up a conversation
+        _talk(cfg)
+
+
+def _talk(cfg: ChatConfig) -> None:
     mode: Mode = "off" if cfg.knowledge.mode == "none" else "retrieved"
     systems = Systems(cfg)
-    for name in cfg.systems:
-        systems.load(name)
+    traces = ReplyTraces(cfg.tracking) if cfg.record else None
     knowledge = Knowledge(lambda: open_with_bars(for_corpus(cfg.retriever, cfg.data), cfg.cache_dir), cfg.knowledge.k)
     if mode == "retrieved":
         Thread(target=_open_index, args=(knowledge,), daemon=True).start()
-    answering = Answering(
-        systems,
-        knowledge,
-        ReplyTraces(cfg.tracking) if cfg.record else None,
-        cfg.max_new_tokens,
-        Sampling(cfg.temperature, cfg.top_p, cfg.seed),
-    )
-    if cfg.ui == "terminal":
-        Terminal(answering, console, cfg.systems, mode, cfg.user).talk()
-        return
-    from wikillama.jobs.chat_page import serve_page  # gradio takes seconds, which a terminal need not wait for
+    sampling = Sampling(cfg.temperature, cfg.top_p, cfg.seed)
+    answering = Answering(systems, knowledge, traces, cfg.max_new_tokens, sampling)
+    try:
+        if cfg.ui == "terminal":
+            _load(systems, cfg)
+            Terminal(answering, console, cfg.systems, mode, cfg.user).talk()
+        else:
+            from wikillama.jobs.chat_page import listening, serve_page  # gradio takes seconds, which a terminal spares
 
-    serve_page(cfg, answering, lambda: names(cfg), mode)
+            with listening(cfg.host, cfg.port) as bound:
+                _load(systems, cfg)
+                serve_page(cfg, bound, answering, lambda: names(cfg), mode)
+    finally:
+        systems.turns.close()
+
+
+def _load(systems: Systems, cfg: ChatConfig) -> None:
+    for name in cfg.systems:
+        systems.load(name)
 
 
 def _open_index(knowledge: Knowledge) -> None:
@@ -56,14 +67,16 @@ def _open_index(knowledge: Knowledge) -> None:
 def names(cfg: ChatConfig) -> dict[str, str]:
     """What may be talked to, by name, and how a list shows it: what was asked for, registered versions, the base."""
     found = {name: name for name in cfg.systems}
-    for uri, label in _registered(cfg):
-        found.setdefault(uri, label)
+    for uri, label, aliases in _registered(cfg):
+        same = [each for each in (uri, *aliases) if each in found]
+        found[same[0] if same else uri] = label
     quantization = "" if cfg.quantization.type == "none" else f" {cfg.quantization.type}"
     found[BASE] = f"{BASE} ({cfg.model.name}{quantization}, no adapter)"
     return found
 
 
-def _registered(cfg: ChatConfig) -> list[tuple[str, str]]:
+def _registered(cfg: ChatConfig) -> list[tuple[str, str, list[str]]]:
+    """The URI of each version, its label, and the URIs of its aliases."""
     if cfg.tracking.register_as is None:
         return []
     name = cfg.tracking.register_as
@@ -76,6 +89,7 @@ def _registered(cfg: ChatConfig) -> list[tuple[str, str]]:
         (
             f"models:/{name}/{each.version}",
             " ".join([f"{name} {each.version}", *(f"@{alias}" for alias in each.aliases)]),
+            [f"models:/{name}@{alias}" for alias in each.aliases],
         )
         for each in versions
     ]

@@ -34,7 +34,7 @@ class Base:
 def device_of(accelerator: str) -> torch.device:
     """The device that `trainer.accelerator` means here. Raises InputError for a GPU that is not there."""
     if accelerator == "gpu" and not torch.cuda.is_available():
-        raise InputError("trainer.accelerator=gpu: torch sees no GPU here; use trainer=cpu, or install torch with CUDA")
+        raise InputError("accelerator=gpu: torch sees no GPU here; use cpu, or install torch with CUDA")
     if accelerator == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # each rank of a distributed run has its own

@@ -27,6 +27,7 @@ class Spoken:
 
     session: str
     system: str
+    fingerprint: str  # of the system's weights: names and aliases may point elsewhere later
     history: Sequence[str]  # oldest first, the last one answered
     topic: str
     knowledge: Sequence[Mapping[str, Any]]
@@ -73,7 +74,7 @@ class ReplyTraces:
                 response=literal(spoken.reply)[:_PREVIEW],
                 duration_ms=duration,
                 metadata={TraceMetadataKey.TRACE_SESSION: spoken.session},
-                tags={"wikillama.system": spoken.system},
+                tags={"wikillama.system": spoken.system, "wikillama.fingerprint": spoken.fingerprint},
             )
         )
         return trace_id
