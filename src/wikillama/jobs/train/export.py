@@ -11,8 +11,6 @@ from wikillama.model.base import Base
 from wikillama.model.recipe import Recipe
 from wikillama.tracking.pyfunc import describe
 
-_MB = 1e6
-
 
 def export(cfg: TrainConfig, base: Base, model: PeftModel | LlamaForCausalLM, folder: Path) -> Path:
     """Write what was trained, and all that is needed to load it again, to `folder`."""
@@ -32,8 +30,3 @@ def export(cfg: TrainConfig, base: Base, model: PeftModel | LlamaForCausalLM, fo
     ).write(folder)
     describe(folder)
     return folder
-
-
-def weights_mb(folder: Path) -> float:
-    """The size of an adapter folder's weights in MB of 10^6 bytes."""
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors")) / _MB

@@ -14,7 +14,7 @@ from wikillama.evaluation.report import write_report
 from wikillama.evaluation.results import SystemResult
 from wikillama.jobs.console import Phases, console, quiet_libraries
 from wikillama.jobs.train.describe import description
-from wikillama.jobs.train.export import export, weights_mb
+from wikillama.jobs.train.export import export
 from wikillama.jobs.train.load import load_model, read_data, said_of
 from wikillama.jobs.train.register import register_adapter
 from wikillama.jobs.train.samples import samples
@@ -24,6 +24,7 @@ from wikillama.model import adapters
 from wikillama.model.base import Base, device_of
 from wikillama.tracking.registry import ADAPTER
 from wikillama.tracking.remote import kept
+from wikillama.tracking.registry.tags import weights_mb
 from wikillama.tracking.run import TrackedRun, checkpoints_of, tracked_run
 from wikillama.training.fit import fit
 from wikillama.training.step import ready_step

@@ -81,5 +81,6 @@ def print_summary(cfg: TrainConfig, trained: Trained, found: Evaluation, device:
         if trained.version
         else f"runs:/{trained.run_id}/{ADAPTER}"
     )
+    facts.add_row("", escape(f"python chat.py adapter={system}"))
     facts.add_row("", escape(f"python evaluate.py systems='[base,{system}]' suite=qa200"))
     console.print(facts)
