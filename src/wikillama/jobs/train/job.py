@@ -23,8 +23,8 @@ from wikillama.jobs.train.summary import Trained, figures, print_summary
 from wikillama.model import adapters
 from wikillama.model.base import Base, device_of
 from wikillama.tracking.registry import ADAPTER
-from wikillama.tracking.remote import kept
 from wikillama.tracking.registry.tags import weights_mb
+from wikillama.tracking.remote import kept
 from wikillama.tracking.run import TrackedRun, checkpoints_of, tracked_run
 from wikillama.training.fit import fit
 from wikillama.training.step import ready_step
