@@ -39,7 +39,7 @@ def create_page(actions: Actions, first: str, second: str | None, mode: Mode) ->
         gr.Markdown(f"## {TITLE}")
         with gr.Row():
             system = gr.Dropdown(choices, value=first, label="System", elem_id="system", scale=3)
-            both = gr.Checkbox(second is not None, label="Side by side", elem_id="both", scale=1, min_width=150)
+            both = gr.Checkbox(second is not None, label="Side by side", elem_id="both", scale=1, min_width=170)
             other_value = second or next((name for name in names if name != first), first)
             other = gr.Dropdown(
                 choices, value=other_value, label="Second system", visible=second is not None, elem_id="other", scale=3
