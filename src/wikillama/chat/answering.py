@@ -182,8 +182,9 @@ def _kept(write: Callable[[], str]) -> str | None:
 
 
 def _waiting(ahead: int, loading: str | None) -> str:
+    """What a reply waits for: jobs that come first, of which one may be loading a system."""
+    replies = ahead - (loading is not None)
+    before = f"{replies} {'reply' if replies == 1 else 'replies'} before this one" if replies > 0 else ""
     if loading is not None:
-        return f"loading {loading}" + (f", then {ahead} before this one" if ahead else "")
-    if ahead:
-        return f"waiting: {ahead} {'reply' if ahead == 1 else 'replies'} before this one"
-    return "reading"
+        return f"loading {loading}" + (f", then {before}" if before else "")
+    return f"waiting: {before}" if before else "reading"
