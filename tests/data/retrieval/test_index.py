@@ -18,9 +18,9 @@ def texts(found: list[Found]) -> list[str]:
 
 def test_the_query_is_the_topic_and_the_last_two_turns() -> None:
     turns = ["I like tea.", "So do I.", "And cups?", "Yes."]
-    assert query_text("Tea", turns) == "Tea And cups? Yes."
-    assert query_text(None, turns) == "I like tea. And cups? Yes."  # the opening stands for the topic
-    assert query_text(None, turns[:2]) == "I like tea. So do I."  # once
+    assert query_text("Tea", turns) == "Yes. Tea And cups?"
+    assert query_text(None, turns) == "Yes. I like tea. And cups?"  # the opening stands for the topic
+    assert query_text(None, turns[:2]) == "So do I. I like tea."  # once
     assert query_text("Tea", []) == "Tea"
     assert query_text(None, []) == ""
 

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 STAGES = {"reading": "bytes", "indexing": "articles", "encoding": "sentences"}
 Progress = Callable[[str, int, int], None]  # stage, how much of it is done, of how much
 
-_LAYOUT = "1"  # part of the key: raise it when the same source would be indexed otherwise
+_LAYOUT = "2"  # part of the key: raise it when the same source would be indexed, or asked, otherwise
 _PAUSE = 0.1  # seconds between two words on progress
 
 
