@@ -111,6 +111,16 @@ def say(page: Page, said: str) -> None:
     box.send_keys(Keys.ENTER)
 
 
+def begun(page: Page, slow: App) -> Any:
+    """A long reply of which something is there."""
+    say(page, STORY)
+    return until(
+        lambda: (
+            slow.conversation and next((e.replies[0] for e in slow.conversation.exchanges if e.replies[0].text), None)
+        )
+    )
+
+
 def answered(page: Page, app: App, number: int) -> Any:
     """The exchange of a number, when all of it is there and shown."""
     exchange = until(lambda: app.conversation and dict(enumerate(app.conversation.exchanges, 1)).get(number))
@@ -186,11 +196,7 @@ def test_an_earlier_reply_shows_what_it_stood_on(page: Page, app: App) -> None:
 
 def test_a_new_conversation_is_not_haunted_by_the_one_before(browser: Any, slow: App) -> None:
     page = fresh(browser, slow)
-    say(page, STORY)
-    reply = until(
-        lambda: slow.conversation and slow.conversation.exchanges and slow.conversation.exchanges[0].replies[0]
-    )
-    until(lambda: reply.text)
+    reply = begun(page, slow)
     before = slow.conversation
     page.click("#again")
     until(lambda: reply.done)
@@ -229,11 +235,7 @@ def test_markup_of_articles_shows_as_text(page: Page, app: App) -> None:
 
 def test_one_types_on_while_a_reply_is_made_and_stops_it(browser: Any, slow: App) -> None:
     page = fresh(browser, slow)
-    say(page, STORY)
-    reply = until(
-        lambda: slow.conversation and slow.conversation.exchanges and slow.conversation.exchanges[0].replies[0]
-    )
-    until(lambda: reply.text)
+    reply = begun(page, slow)
     box = page.wait("#message textarea")
     slowest = 0.0
     for letter in "and bees":
@@ -253,11 +255,7 @@ def test_one_types_on_while_a_reply_is_made_and_stops_it(browser: Any, slow: App
 
 def test_who_closes_the_page_ends_the_reply(browser: Any, slow: App) -> None:
     page = fresh(browser, slow)
-    say(page, STORY)
-    reply = until(
-        lambda: slow.conversation and slow.conversation.exchanges and slow.conversation.exchanges[0].replies[0]
-    )
-    until(lambda: reply.text)
+    reply = begun(page, slow)
     browser.get("about:blank")
     until(lambda: reply.done)
     assert len(reply.text) < 1000

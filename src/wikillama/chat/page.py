@@ -15,11 +15,11 @@ from wikillama.chat.actions import Actions, View
 from wikillama.chat.answering import LONGEST
 from wikillama.chat.conversation import Conversation
 from wikillama.chat.knowledge import MODES, PASTED, Mode
+from wikillama.tracking.review.queues import VERDICTS
 
 TITLE = "Wiki-Llama"
 STYLE = Path(__file__).with_name("style.css")
 _KEY = "wikillama-conversation"  # of the browser's own storage: a reload goes on with the conversation
-_VERDICTS = ["correct", "wrong", "ambiguous"]
 _AT_ONCE = 32  # questions that wait in the systems' own queue, which tells their places; gradio has 40 threads
 _LOOKS = 0.05  # seconds between two updates of a reply that is being made
 
@@ -79,9 +79,9 @@ def create_page(actions: Actions, first: str, second: str | None, mode: Mode) ->
             with gr.Column(scale=3, min_width=300):
                 shown = gr.Dropdown([], label="Knowledge of the reply to", elem_id="reply", interactive=True)
                 beside = gr.HTML(actions.view(Conversation()).beside, elem_id="sources")
-                verdict_left = gr.Radio(_VERDICTS, label="Your verdict", elem_id="verdict_left")
+                verdict_left = gr.Radio(list(VERDICTS), label="Your verdict", elem_id="verdict_left")
                 verdict_right = gr.Radio(
-                    _VERDICTS,
+                    list(VERDICTS),
                     label="Your verdict on the right one",
                     visible=second is not None,
                     elem_id="verdict_right",

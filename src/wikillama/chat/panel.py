@@ -7,6 +7,7 @@ import re
 from html import escape
 
 from wikillama.chat.conversation import Reply
+from wikillama.chat.knowledge import Source
 
 _ENDS = {"length": "cut off at its longest", "repetition": "stopped: it ran in circles", "closed": "stopped"}
 _CUTS = {"history": "the oldest exchanges did not fit", "prompt": "the beginning of the message did not fit"}
@@ -31,12 +32,11 @@ def panel(number: int, reply: Reply | None, side: str = "") -> str:
     else:
         said = f"{sum(source.used for source in reply.sources)} of {len(reply.sources)} sentences used"
         parts.append(f'<p class="quiet">{said if reply.done else "Knowledge given:"}</p>')
-        parts += ['<ol class="sources">', *(_item(reply, place) for place in range(len(reply.sources))), "</ol>"]
+        parts += ['<ol class="sources">', *map(_item, reply.sources), "</ol>"]
     return "".join(parts)
 
 
-def _item(reply: Reply, place: int) -> str:
-    source = reply.sources[place]
+def _item(source: Source) -> str:
     kind, mark = ("used", '<b class="mark">used</b> ') if source.used else ("unused", "")
     titles = dict.fromkeys(filter(None, (source.sentence.title, source.place)))
     origin = f"<cite>{escape(' · '.join(titles))}</cite>"

@@ -24,9 +24,8 @@ from wikillama.model import adapters
 from wikillama.model.base import base_id, base_weights_hash, device_of, load_base, resolve_dtype
 from wikillama.model.dense import dense_weights
 from wikillama.model.quantization import check_backend
-from wikillama.model.recipe import Recipe, read_recipe
-from wikillama.tracking.loading import check_base
-from wikillama.tracking.locating import adapter_folder
+from wikillama.model.recipe import Recipe
+from wikillama.tracking.loading import check_base, find_adapter
 
 _BASES = 2  # that are held at once; of more, the one that was asked longest ago goes
 _MAX_NEW_TOKENS = 64  # of the base, which was evaluated with no length of its own
@@ -37,20 +36,21 @@ class _Found:
     """A system that was found and checked, and is not loaded."""
 
     recipe: Recipe
+    base_hash: str  # of the weights that the base has here
     folder: Path | None  # of the adapter; None: the base alone
 
     @cached_property
     def fingerprint(self) -> str:
         """Of base, quantization and weights, as registered versions and evaluations carry it."""
         recipe = self.recipe
-        return fingerprint(recipe.base_weights_hash, recipe.torch_dtype, recipe.quantization, self.folder)
+        return fingerprint(self.base_hash, recipe.torch_dtype, recipe.quantization, self.folder)
 
     @property
     def base(self) -> str:
         """Equal for systems that can share a base in memory; all weights are nobody else's base."""
         recipe = self.recipe
         alone = str(self.folder) if self.folder is not None and recipe.peft.method == "none" else None
-        held = [recipe.base_weights_hash, recipe.model.tokenizer, recipe.model.path, recipe.dtype]
+        held = [self.base_hash, recipe.model.tokenizer, recipe.model.path, recipe.dtype]
         return json.dumps([*held, recipe.quantization.model_dump(), alone])
 
 
@@ -76,11 +76,8 @@ class Systems:
         self.turns = Turns()
         self.loading: str | None = None  # the system that is being loaded now
 
-    def find(self, name: str) -> Recipe:
-        """The recipe of a system, without loading it. Raises InputError where it is not there or does not fit."""
-        return self._find(name).recipe
-
     def _find(self, name: str) -> _Found:
+        """A system, without loading it. Raises InputError where it is not there or does not fit."""
         if name not in self._found:
             with self._finding[name]:
                 if name not in self._found:
@@ -88,12 +85,12 @@ class Systems:
         return self._found[name]
 
     def speaker(self, name: str) -> "Speaker":
-        """Who answers as the system `name`. Raises InputError as `find` does."""
+        """Who answers as the system `name`. Raises InputError where it is not there or does not fit."""
         return Speaker(self, name, self._find(name).fingerprint)
 
     def load(self, name: str) -> None:
-        """Begin to load a system, so that it is there when it is asked."""
-        self.find(name)
+        """Begin to load a system, so that it is there when it is asked. Raises InputError as `speaker` does."""
+        self._find(name)
         self.turns.queue(lambda: self._quietly(name))
 
     def bot(self, name: str) -> Bot:
@@ -155,17 +152,12 @@ class Systems:
             max_length=cfg.data.max_length,
             max_new_tokens=_MAX_NEW_TOKENS,
         )
-        return _Found(recipe, None)
+        return _Found(recipe, recipe.base_weights_hash, None)
 
     def _adapter(self, uri: str) -> _Found:
-        folder = adapter_folder(uri, self._cfg.tracking.uri)
-        recipe = read_recipe(folder)
-        recipe.check_weights(folder)
-        check_backend(recipe.quantization, self._device)
-        base_hash = base_weights_hash(recipe.model, self._cfg.cache_dir)
-        if self._cfg.strict_base:  # else loading warns
-            check_base(base_hash, recipe, uri)
-        return _Found(recipe, folder)
+        cfg = self._cfg
+        found = find_adapter(uri, cfg.tracking.uri, self._device, cfg.cache_dir, cfg.strict_base)
+        return _Found(found.recipe, found.base_hash, found.folder)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from wikillama.chat.conversation import Conversation, Reply
 from wikillama.chat.knowledge import Mode
 from wikillama.chat.panel import timing
 from wikillama.errors import InputError
+from wikillama.tracking.review.queues import VERDICTS
 
 _HELP = """/knowledge          look knowledge up for each reply
 /off                answer without
@@ -132,7 +133,7 @@ class Terminal:
     def _label(self, words: list[str]) -> None:
         column = 1 if words[0] == "/right" else 0
         label = words[column].strip("/") if column < len(words) else ""
-        if label not in ("correct", "wrong", "ambiguous", "up", "down"):
+        if label not in (*VERDICTS, "up", "down"):
             raise InputError(f"{' '.join(words)}: no such command; /help lists them")
         replies = self.conversation.exchanges[-1].replies if self.conversation.exchanges else []
         if column >= len(replies):

@@ -6,10 +6,7 @@ from transformers import LlamaForCausalLM
 from wikillama.config.schema import EvaluateConfig
 from wikillama.evaluation.system import System, fingerprint
 from wikillama.model.base import base_weights_hash, device_of, load_base, load_tokenizer_only, resolve_dtype
-from wikillama.model.quantization import check_backend
-from wikillama.model.recipe import read_recipe
-from wikillama.tracking.loading import check_base, load_adapter
-from wikillama.tracking.locating import adapter_folder
+from wikillama.tracking.loading import find_adapter, load_adapter
 
 BASE = "base"
 _MB = 1e6
@@ -43,13 +40,8 @@ def _base(cfg: EvaluateConfig) -> System:
 
 
 def _adapter(cfg: EvaluateConfig, uri: str) -> System:
-    folder = adapter_folder(uri, cfg.tracking.uri)
-    recipe = read_recipe(folder)
-    recipe.check_weights(folder)
-    base_hash = base_weights_hash(recipe.model, cfg.cache_dir)
-    if cfg.strict_base:  # else loading warns
-        check_base(base_hash, recipe, uri)
-    check_backend(recipe.quantization, device_of(cfg.accelerator))
+    device = device_of(cfg.accelerator)
+    folder, recipe, base_hash = find_adapter(uri, cfg.tracking.uri, device, cfg.cache_dir, cfg.strict_base)
 
     def load() -> PeftModel | LlamaForCausalLM:
         uri, strict = str(folder), cfg.strict_base

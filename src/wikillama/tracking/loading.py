@@ -2,15 +2,20 @@
 
 import logging
 import os
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
 
 from wikillama.errors import InputError
 from wikillama.generation.bot import Bot
 from wikillama.model import adapters
-from wikillama.model.base import device_of, load_base
+from wikillama.model.base import base_weights_hash, device_of, load_base
+from wikillama.model.quantization import check_backend
 from wikillama.model.recipe import Recipe, read_recipe
 from wikillama.tracking.locating import DEFAULT_STORE, adapter_folder, default_store
 
-__all__ = ["DEFAULT_STORE", "check_base", "load_adapter"]
+__all__ = ["DEFAULT_STORE", "FoundAdapter", "check_base", "find_adapter", "load_adapter"]
 
 DEFAULT_CACHE = "~/.cache/wikillama"
 
@@ -43,6 +48,31 @@ def load_adapter(
     base = load_base(model, recipe.quantization, device_of(accelerator), recipe.torch_dtype, cache)
     check_base(base.weights_hash, recipe, uri, strict_base)
     return Bot(adapters.load(base.model, folder), base.tokenizer, recipe)
+
+
+class FoundAdapter(NamedTuple):
+    """An adapter that would load here, and the hash of the base that it would be put onto."""
+
+    folder: Path
+    recipe: Recipe
+    base_hash: str
+
+
+def find_adapter(
+    uri: str, tracking_uri: str, device: torch.device, cache_dir: str, strict_base: bool = True
+) -> FoundAdapter:
+    """Find and check an adapter without loading it. Raises InputError for what `load_adapter` would refuse.
+
+    Without `strict_base`, another base is not remarked on: that is done when the adapter is loaded.
+    """
+    folder = adapter_folder(uri, tracking_uri)
+    recipe = read_recipe(folder)
+    recipe.check_weights(folder)
+    base_hash = base_weights_hash(recipe.model, cache_dir)
+    if strict_base:
+        check_base(base_hash, recipe, uri)
+    check_backend(recipe.quantization, device)
+    return FoundAdapter(folder, recipe, base_hash)
 
 
 def check_base(weights_hash: str, recipe: Recipe, uri: str, strict: bool = True) -> None:
