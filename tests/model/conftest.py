@@ -29,6 +29,7 @@ def trained(compose: Callable[..., Any], tiny: Callable[..., Base]) -> Callable[
     """`trained("peft=dora", ...)`: a tiny base under weights that are no longer what `attach` put there."""
 
     def build(*overrides: str) -> Any:
+        torch.manual_seed(1)  # PEFT draws A
         model = attach(tiny(*overrides).model, compose("model=tiny", *overrides).peft, "tiny")
         generator = torch.Generator().manual_seed(1)
         for parameter in model.parameters():

@@ -37,6 +37,7 @@ class Fp8Group(AddedGroup):
             columns.append(size.amax(0))
         self.row_scales = (torch.cat(rows).float() / LARGEST).clamp_(min=1e-12)
         self.column_scales = (torch.stack(columns).amax(0).float() / LARGEST).clamp_(min=1e-12)
+        self.inverse_row_scales, self.inverse_column_scales = 1 / self.row_scales, 1 / self.column_scales
 
     def product(self, x: Tensor, call: Call) -> Tensor:
         from wikillama.model.kernels import fp8_triton
@@ -44,7 +45,7 @@ class Fp8Group(AddedGroup):
         weight = _bytes(call.buffer, self.out_features, self.in_features)
         for i, part in enumerate(self.parts):
             rows = slice(self.bounds[i], self.bounds[i + 1])
-            fp8_triton.unpack(part.base.weight, weight[rows], self.row_scales[rows])
+            fp8_triton.unpack(part.base.weight, weight[rows], self.inverse_row_scales[rows])
         return _scaled(x, weight, self.row_scales)
 
     def transposed_product(self, dy: Tensor, call: Call) -> Tensor:
@@ -52,7 +53,7 @@ class Fp8Group(AddedGroup):
 
         weight = _bytes(call.buffer, self.in_features, self.out_features)
         for i, part in enumerate(self.parts):
-            fp8_triton.unpack_transposed(part.base.weight, weight, self.bounds[i], self.column_scales)
+            fp8_triton.unpack_transposed(part.base.weight, weight, self.bounds[i], self.inverse_column_scales)
         return _scaled(dy, weight, self.column_scales)
 
 

@@ -165,10 +165,7 @@ def _backward(
     with torch.enable_grad():
         dq, dk, dv = torch.autograd.grad(kept.attended, kept.inputs, dattended.view_as(kept.attended))
     heads = dq.new_empty(len(x), layer.heads + 2 * layer.kv_heads, dq.shape[2])
-    of_q, of_k, of_v = heads.split((layer.heads, layer.kv_heads, layer.kv_heads), 1)
-    ops.rope(dq, step.cos, step.sin, out=of_q, inverse=True)
-    ops.rope(dk, step.cos, step.sin, out=of_k, inverse=True)
-    of_v.copy_(dv)
+    ops.rope_backward(dq, dk, dv, step.cos, step.sin, out=heads)
     dqkv = heads.view(len(x), -1)
     dyb = layer.qkv.through_b(dqkv)
     of_qkv = layer.qkv.gradients(ops.rms_norm(x, layer.norm1, layer.eps), dqkv, dyb, step.call(number, 0))

@@ -12,10 +12,9 @@ from torch import Tensor
 
 @triton.jit
 def _noise(index, seed):  # type: ignore[no-untyped-def]
-    """32 pseudo-random bits for each index: the finalizer of MurmurHash3 (Appleby, public domain)."""
-    x = (index ^ seed).to(tl.uint32)
-    x = (x ^ (x >> 16)) * 0x85EBCA6B
-    x = (x ^ (x >> 13)) * 0xC2B2AE35
+    """32 pseudo-random bits for each index: a multiplicative hash (Knuth) and one round of xorshift and multiply."""
+    x = index.to(tl.uint32) * 0x9E3779B1 + seed.to(tl.uint32)
+    x = (x ^ (x >> 15)) * 0x85EBCA6B
     return x ^ (x >> 16)
 
 
@@ -34,42 +33,43 @@ def _words(first, second):  # type: ignore[no-untyped-def]
     return low | (high << 16)
 
 
+@triton.jit
+def scales(absmax, code2, absmax2, offset, blocks, mask, BLOCK2: tl.constexpr, NESTED: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The scales (float32) of blocks, themselves in 8 bits where `NESTED`."""
+    if NESTED:
+        scale = tl.load(code2 + tl.load(absmax + blocks, mask=mask, other=0).to(tl.int32))
+        scale = scale * tl.load(absmax2 + blocks // BLOCK2, mask=mask, other=0.0) + offset
+    else:
+        scale = tl.load(absmax + blocks, mask=mask, other=0.0)
+    return scale
+
+
 @triton.jit(do_not_specialize=["seed"])
 def _merged_kernel(  # type: ignore[no-untyped-def]
-    packed, code, absmax, code2, absmax2, offset, A, B, out, N, K, R, seed,
+    packed, code, absmax, code2, absmax2, offset, A, B, out, N, K, R, b_row, seed,
     BLOCK: tl.constexpr, BLOCK2: tl.constexpr, NESTED: tl.constexpr, LOW_RANK: tl.constexpr, RANK: tl.constexpr,
-    BN: tl.constexpr, NB: tl.constexpr,
+    BN: tl.constexpr,
 ):  # fmt: skip
     half: tl.constexpr = BLOCK // 2
     rows = tl.program_id(0) * BN + tl.arange(0, BN)
-    kept = rows < N
-    per_row = K // BLOCK
-    inside = tl.arange(0, half)
+    mask = rows < N
+    block = tl.program_id(1)
+    blocks = rows * (K // BLOCK) + block
+    scale = scales(absmax, code2, absmax2, offset, blocks, mask, BLOCK2, NESTED)
+    place = blocks[:, None] * half + tl.arange(0, half)[None, :]
+    byte = tl.load(packed + place, mask=mask[:, None], other=0).to(tl.int32)
+    first = tl.load(code + (byte >> 4)) * scale[:, None]
+    second = tl.load(code + (byte & 15)) * scale[:, None]
     if LOW_RANK:
         ranks = tl.arange(0, RANK)
-        b = tl.load(B + rows[:, None] * R + ranks[None, :], mask=kept[:, None] & (ranks[None, :] < R), other=0.0)
-    for step in tl.static_range(NB):
-        block = tl.program_id(1) * NB + step
-        mask = kept & (block < per_row)
-        blocks = rows * per_row + block
-        if NESTED:
-            scale = tl.load(code2 + tl.load(absmax + blocks, mask=mask, other=0).to(tl.int32))
-            scale = scale * tl.load(absmax2 + blocks // BLOCK2, mask=mask, other=0.0) + offset
-        else:
-            scale = tl.load(absmax + blocks, mask=mask, other=0.0)
-        place = blocks[:, None] * half + inside[None, :]
-        byte = tl.load(packed + place, mask=mask[:, None], other=0).to(tl.int32)
-        first = tl.load(code + (byte >> 4)) * scale[:, None]
-        second = tl.load(code + (byte & 15)) * scale[:, None]
-        if LOW_RANK:
-            at = A + ranks[:, None] * K + block * BLOCK + 2 * inside[None, :]
-            inner = (ranks[:, None] < R) & (block < per_row)
-            first += tl.dot(b, tl.load(at, mask=inner, other=0.0))
-            second += tl.dot(b, tl.load(at + 1, mask=inner, other=0.0))
-            noise = _noise(place, seed)
-            first = _rounded(first, noise & 0xFFFF)
-            second = _rounded(second, noise >> 16)
-        tl.store(out + place, _words(first, second), mask=mask[:, None])
+        b = tl.load(B + rows[:, None] * b_row + ranks[None, :], mask=mask[:, None] & (ranks[None, :] < R), other=0.0)
+        at = A + ranks[:, None] * K + block * BLOCK + tl.arange(0, BLOCK)[None, :]
+        tile = tl.dot(b, tl.load(at, mask=ranks[:, None] < R, other=0.0), acc=tl.interleave(first, second))
+        first, second = tl.split(tl.reshape(tile, (BN, half, 2)))
+        noise = _noise(place, seed)
+        first = _rounded(first, noise & 0xFFFF)
+        second = _rounded(second, noise >> 16)
+    tl.store(out + place, _words(first, second), mask=mask[:, None])
 
 
 @triton.jit(do_not_specialize=["seed"])
@@ -81,6 +81,7 @@ def _dense_kernel(  # type: ignore[no-untyped-def]
     N,
     K,
     R,
+    b_row,
     seed,
     RANK: tl.constexpr,
     BN: tl.constexpr,
@@ -91,7 +92,7 @@ def _dense_kernel(  # type: ignore[no-untyped-def]
     mask = (rows[:, None] < N) & (cols[None, :] < K)
     place = rows[:, None] * K + cols[None, :]
     ranks = tl.arange(0, RANK)
-    b = tl.load(B + rows[:, None] * R + ranks[None, :], mask=(rows[:, None] < N) & (ranks[None, :] < R), other=0.0)
+    b = tl.load(B + rows[:, None] * b_row + ranks[None, :], mask=(rows[:, None] < N) & (ranks[None, :] < R), other=0.0)
     a = tl.load(A + ranks[:, None] * K + cols[None, :], mask=(ranks[:, None] < R) & (cols[None, :] < K), other=0.0)
     value = tl.load(W + place, mask=mask, other=0.0).to(tl.float32) + tl.dot(b, a)
     tl.store(out + place, _rounded(value, _noise(place, seed) & 0xFFFF).to(tl.bfloat16), mask=mask)
@@ -108,15 +109,13 @@ def unpack(state, data: Tensor, out: Tensor, a: Tensor | None, b: Tensor | None,
     rounded stochastically (see `weights.py`), by `seed`.
     """
     n, k = state.shape
-    rank = _rank(a.shape[0]) if a is not None else 16
-    bn, nb = (128, 2) if a is not None and rank <= 64 else (64, 1)  # measured on an H100
     second = state.state2 if state.nested else state
-    _merged_kernel[(triton.cdiv(n, bn), triton.cdiv(k // state.blocksize, nb))](
+    _merged_kernel[(triton.cdiv(n, 64), k // state.blocksize)](
         data, state.code, state.absmax, second.code, second.absmax, offset_of(state),
         a if a is not None else data, b if b is not None else data, out.view(torch.int32), n, k,
-        a.shape[0] if a is not None else 0, seed,
-        BLOCK=state.blocksize, BLOCK2=second.blocksize, NESTED=state.nested, LOW_RANK=a is not None, RANK=rank,
-        BN=bn, NB=nb, num_warps=4,
+        a.shape[0] if a is not None else 0, b.stride(0) if b is not None else 0, seed,
+        BLOCK=state.blocksize, BLOCK2=second.blocksize, NESTED=state.nested, LOW_RANK=a is not None,
+        RANK=_rank(a.shape[0]) if a is not None else 16, BN=64, num_warps=4,
     )  # fmt: skip
 
 
@@ -135,5 +134,5 @@ def add_low_rank(weight: Tensor, out: Tensor, a: Tensor, b: Tensor, seed: int) -
     rank = _rank(a.shape[0])
     bn, bk = (64, 128) if rank <= 64 else (32, 64)
     _dense_kernel[(triton.cdiv(n, bn), triton.cdiv(k, bk))](
-        weight, a, b, out, n, k, a.shape[0], seed, RANK=rank, BN=bn, BK=bk, num_warps=8
+        weight, a, b, out, n, k, a.shape[0], b.stride(0), seed, RANK=rank, BN=bn, BK=bk, num_warps=8
     )

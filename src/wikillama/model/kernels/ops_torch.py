@@ -32,6 +32,13 @@ def rope(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor, inverse: bool = False
     out[..., half:] = b * c + a * s
 
 
+def rope_backward(dq: Tensor, dk: Tensor, dv: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
+    of_q, of_k, of_v = out.split((dq.shape[1], dk.shape[1], dv.shape[1]), 1)
+    rope(dq, cos, sin, out=of_q, inverse=True)
+    rope(dk, cos, sin, out=of_k, inverse=True)
+    of_v.copy_(dv)
+
+
 def swiglu(gate_up: Tensor) -> Tensor:
     gate, up = gate_up.chunk(2, 1)
     return F.silu(gate) * up

@@ -34,21 +34,56 @@ def _rms_norm_backward_kernel(DY, X, W, R, DX, D, eps, HAS_R: tl.constexpr, BD: 
 
 
 @triton.jit
+def _turn(source, target, cos, sin, mask, HALF: tl.constexpr):  # type: ignore[no-untyped-def]
+    a = tl.load(source, mask=mask, other=0.0).to(tl.float32)
+    b = tl.load(source + HALF, mask=mask, other=0.0).to(tl.float32)
+    tl.store(target, (a * cos - b * sin).to(target.dtype.element_ty), mask=mask)
+    tl.store(target + HALF, (b * cos + a * sin).to(target.dtype.element_ty), mask=mask)
+
+
+@triton.jit
 def _rope_kernel(  # type: ignore[no-untyped-def]
-    X, Y, COS, SIN, heads, x_token, x_head, y_token, y_head, D: tl.constexpr, HB: tl.constexpr, SIGN: tl.constexpr
+    X, Y, COS, SIN, heads, x_token, x_head, y_token, y_head, D: tl.constexpr, BD: tl.constexpr, HB: tl.constexpr
 ):
     token = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1) * HB + tl.arange(0, HB)
-    half = tl.arange(0, D // 2)
-    cos = tl.load(COS + token * D + half).to(tl.float32)[None, :]
-    sin = tl.load(SIN + token * D + half).to(tl.float32)[None, :] * SIGN
-    mask = (head < heads)[:, None] & (half < D // 2)[None, :]
+    half = tl.arange(0, BD)
+    inside = half < D // 2
+    cos = tl.load(COS + token * D + half, mask=inside).to(tl.float32)[None, :]
+    sin = tl.load(SIN + token * D + half, mask=inside).to(tl.float32)[None, :]
     source = X + token * x_token + head[:, None] * x_head + half[None, :]
     target = Y + token * y_token + head[:, None] * y_head + half[None, :]
-    a = tl.load(source, mask=mask, other=0.0).to(tl.float32)
-    b = tl.load(source + D // 2, mask=mask, other=0.0).to(tl.float32)
-    tl.store(target, (a * cos - b * sin).to(Y.dtype.element_ty), mask=mask)
-    tl.store(target + D // 2, (b * cos + a * sin).to(Y.dtype.element_ty), mask=mask)
+    _turn(source, target, cos, sin, (head < heads)[:, None] & inside[None, :], D // 2)
+
+
+@triton.jit
+def _rope_backward_kernel(  # type: ignore[no-untyped-def]
+    DQ, DK, DV, Y, COS, SIN, heads, kv_heads, q_token, q_head, k_token, k_head, v_token, v_head,
+    D: tl.constexpr, BD: tl.constexpr, HB: tl.constexpr,
+):  # fmt: skip
+    token = tl.program_id(0).to(tl.int64)
+    half = tl.arange(0, BD)
+    inside = half < D // 2
+    cos = tl.load(COS + token * D + half, mask=inside).to(tl.float32)[None, :]
+    sin = -tl.load(SIN + token * D + half, mask=inside).to(tl.float32)[None, :]
+    of_q, of_k = tl.cdiv(heads, HB), tl.cdiv(kv_heads, HB)
+    place = tl.program_id(1)
+    target = Y + token * (heads + 2 * kv_heads) * D + half[None, :]
+    if place < of_q:
+        head = (place * HB + tl.arange(0, HB))[:, None]
+        source = DQ + token * q_token + head * q_head + half[None, :]
+        _turn(source, target + head * D, cos, sin, (head < heads) & inside[None, :], D // 2)
+    elif place < of_q + of_k:
+        head = ((place - of_q) * HB + tl.arange(0, HB))[:, None]
+        source = DK + token * k_token + head * k_head + half[None, :]
+        _turn(source, target + (heads + head) * D, cos, sin, (head < kv_heads) & inside[None, :], D // 2)
+    else:
+        head = ((place - of_q - of_k) * HB + tl.arange(0, HB))[:, None]
+        source = DV + token * v_token + head * v_head + half[None, :]
+        to = target + (heads + kv_heads + head) * D
+        mask = (head < kv_heads) & inside[None, :]
+        tl.store(to, tl.load(source, mask=mask), mask=mask)
+        tl.store(to + D // 2, tl.load(source + D // 2, mask=mask), mask=mask)
 
 
 @triton.jit
@@ -121,12 +156,23 @@ def rms_norm_backward(dy: Tensor, x: Tensor, weight: Tensor, eps: float, residua
     return dx
 
 
-def rope(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor, inverse: bool = False) -> None:
+def rope(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
     tokens, heads, dim = x.shape
     block = min(16, triton.next_power_of_2(heads))
     _rope_kernel[(tokens, triton.cdiv(heads, block))](
         x, out, cos, sin, heads, x.stride(0), x.stride(1), out.stride(0), out.stride(1),
-        D=dim, HB=block, SIGN=-1.0 if inverse else 1.0, num_warps=4,
+        D=dim, BD=triton.next_power_of_2(dim // 2), HB=block, num_warps=4,
+    )  # fmt: skip
+
+
+def rope_backward(dq: Tensor, dk: Tensor, dv: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
+    tokens, heads, dim = dq.shape
+    kv_heads = dk.shape[1]
+    block = min(16, triton.next_power_of_2(kv_heads))
+    blocks = triton.cdiv(heads, block) + 2 * triton.cdiv(kv_heads, block)
+    _rope_backward_kernel[(tokens, blocks)](
+        dq, dk, dv, out, cos, sin, heads, kv_heads, dq.stride(0), dq.stride(1), dk.stride(0), dk.stride(1),
+        dv.stride(0), dv.stride(1), D=dim, BD=triton.next_power_of_2(dim // 2), HB=block, num_warps=4,
     )  # fmt: skip
 
 

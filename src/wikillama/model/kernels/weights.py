@@ -81,8 +81,9 @@ class Call:
 class Group:
     """Linear layers that share their input: their weights stand one below the other, for one product.
 
-    `a` (ranks, in) holds `s A` of the parts that have an adapter, one below the other, and `b` their B (out, r), both
-    in the dtype of products; `refresh` brings them up to date.
+    `a` (ranks, in) holds `s A` of the parts that have an adapter, one below the other, and `b` (out, ranks) their B
+    along its diagonal, zero elsewhere, so that one product serves all parts. Both have the dtype of products; `refresh`
+    brings them up to date.
     """
 
     def __init__(self, parts: Sequence[FrozenLinear], dtype: torch.dtype) -> None:
@@ -95,7 +96,17 @@ class Group:
         self.ranks = _sums(p.shape[0] for p in self.parameters[::2])
         device = parts[0].base.weight.device
         self.a = torch.empty(self.ranks[-1], self.in_features, dtype=dtype, device=device)
-        self.b = [torch.empty(p.shape, dtype=dtype, device=device) for p in self.parameters[1::2]]
+        self.b = torch.zeros(self.out_features, self.ranks[-1], dtype=dtype, device=device)
+        scales = [
+            parts[i].scaling
+            for i, (low, high) in zip(self.adapted, pairwise(self.ranks), strict=True)
+            for _ in range(low, high)
+        ]
+        self.scales = torch.tensor(scales, device=device)[:, None]  # s of each row of `a`
+        self.pairs = [
+            (self.a[low:high], self.b[self.bounds[i] : self.bounds[i + 1], low:high])
+            for i, (low, high) in zip(self.adapted, pairwise(self.ranks), strict=True)
+        ]  # of each adapter: views of `a` and `b`
 
     @property
     def numel(self) -> int:
@@ -106,13 +117,9 @@ class Group:
         if len(self.parts) == 1 and not self.adapted and type(self.parts[0].base) is nn.Linear:
             return self.parts[0].base.weight
         out = call.buffer[: self.numel].view(self.out_features, self.in_features)
-        place = 0
+        pairs = dict(zip(self.adapted, self.pairs, strict=True)) if merged else {}
         for i, part in enumerate(self.parts):
-            pair = None
-            if merged and i in self.adapted:
-                pair = self.a[self.ranks[place] : self.ranks[place + 1]], self.b[place]
-                place += 1
-            _write(part.base, out[self.bounds[i] : self.bounds[i + 1]], pair, call.seed + i)
+            _write(part.base, out[self.bounds[i] : self.bounds[i + 1]], pairs.get(i), call.seed + i)
         return out
 
     def forward(self, x: Tensor, call: Call, residual: Tensor | None = None) -> Tensor:
@@ -122,11 +129,7 @@ class Group:
 
     def through_b(self, dy: Tensor) -> Tensor:
         """dy (tokens, out) times each B: (tokens, ranks)."""
-        dyb = dy.new_empty(len(dy), self.ranks[-1])
-        for place, i in enumerate(self.adapted):
-            piece = dy[:, self.bounds[i] : self.bounds[i + 1]]
-            torch.mm(piece, self.b[place], out=dyb[:, self.ranks[place] : self.ranks[place + 1]])
-        return dyb
+        return dy @ self.b
 
     def input_gradient(self, dy: Tensor, dyb: Tensor, call: Call) -> Tensor:
         """The gradient of x (tokens, in) from dy (tokens, out) and `through_b(dy)`."""
@@ -141,9 +144,8 @@ class Group:
             _wide_mm(dy[:, self.bounds[i] : self.bounds[i + 1]].t(), xa[:, self.ranks[place] : self.ranks[place + 1]])
             for place, i in enumerate(self.adapted)
         ]
-        of_a = _wide_mm(dyb.t(), x).split([high - low for low, high in pairwise(self.ranks)])
-        scaled = (piece * self.parts[i].scaling for i, piece in zip(self.adapted, of_a, strict=True))
-        return [gradient for pair in zip(scaled, of_b, strict=True) for gradient in pair]
+        of_a = _wide_mm(dyb.t(), x).mul_(self.scales).split([high - low for low, high in pairwise(self.ranks)])
+        return [gradient for pair in zip(of_a, of_b, strict=True) for gradient in pair]
 
 
 class AddedGroup(Group):
@@ -154,10 +156,8 @@ class AddedGroup(Group):
 
     def forward(self, x: Tensor, call: Call, residual: Tensor | None = None) -> Tensor:
         y = self.product(x, call)
-        xa = self._dropped(x, call) @ self.a.t()
-        for place, i in enumerate(self.adapted):
-            ranks = slice(self.ranks[place], self.ranks[place + 1])
-            y[:, self.bounds[i] : self.bounds[i + 1]].addmm_(xa[:, ranks], self.b[place].t())
+        if self.adapted:
+            y.addmm_(self._dropped(x, call) @ self.a.t(), self.b.t())
         return y if residual is None else y.add_(residual)
 
     def input_gradient(self, dy: Tensor, dyb: Tensor, call: Call) -> Tensor:
@@ -194,17 +194,16 @@ class AddedGroup(Group):
 
 def refresh(groups: Iterable[Group]) -> None:
     """Bring `a` and `b` of all groups up to date with the trained parameters, in a few launches."""
-    sources: list[Tensor] = []
-    targets: list[Tensor] = []
-    scales: list[float] = []
-    for group in groups:
-        for place, i in enumerate(group.adapted):
-            sources += group.parameters[2 * place : 2 * place + 2]
-            targets += group.a[group.ranks[place] : group.ranks[place + 1]], group.b[place]
-            scales += group.parts[i].scaling, 1.0
-    if sources:
-        with torch.no_grad():
-            torch._foreach_copy_(targets, torch._foreach_mul(sources, scales))
+    groups = list(groups)
+    of_a = [p for group in groups for p in group.parameters[::2]]
+    if not of_a:
+        return
+    of_b = [p for group in groups for p in group.parameters[1::2]]
+    scales = [group.parts[i].scaling for group in groups for i in group.adapted]
+    pairs = [pair for group in groups for pair in group.pairs]
+    with torch.no_grad():
+        torch._foreach_copy_([a for a, _ in pairs], torch._foreach_mul(of_a, scales))
+        torch._foreach_copy_([b for _, b in pairs], of_b)
 
 
 def _sums(sizes: Iterable[int]) -> list[int]:
