@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 from peft import PeftModel
+from train_step_parts.grouped_heads import allow_grouped_heads
 from train_step_parts.timing import autocast, peak_gb, reset_peak, wait
 from train_step_parts.work import dialogues, on_device, packed
 from transformers import LlamaForCausalLM
@@ -136,6 +137,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--record", type=Path, default=ROOT / "benchmarks" / "records" / "memory.json")
     arguments = parser.parse_args()
+    allow_grouped_heads()
     device = torch.device(arguments.device)
     cli.register_resolvers()
     record: dict[str, Any] = {

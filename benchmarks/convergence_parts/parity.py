@@ -1,5 +1,6 @@
 """Losses and gradients of adapters by one way of computing them against another."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from train_step_parts.ours import Loss, load
 
 from wikillama.data.batching import Batch
+from wikillama.data.encode import IGNORED
 from wikillama.model.adapters import trainable
 
 Parity = dict[str, float]
@@ -36,25 +38,28 @@ def exact(folder: Path, device: torch.device, rank: int, model: nn.Module) -> An
     return truth.train()
 
 
-def gradient(loss: Loss, model: Any, batch: Batch) -> Gradient:
-    torch.manual_seed(0)
-    total, targets = loss(model, batch)
-    mean = total / targets
-    mean.backward()  # type: ignore[no-untyped-call]
+def gradient(loss: Loss, model: Any, batches: Sequence[Batch]) -> Gradient:
+    targets_of_all = sum(int((batch["labels"][:, 1:] != IGNORED).sum()) for batch in batches)
+    mean = 0.0
+    for number, batch in enumerate(batches):
+        torch.manual_seed(number)
+        share = loss(model, batch)[0] / targets_of_all
+        share.backward()  # type: ignore[no-untyped-call]
+        mean += float(share.detach())
     pieces = []
     for parameter in trainable(model).values():
         assert parameter.grad is not None  # noqa: S101
         pieces.append(parameter.grad.detach().double().cpu().flatten())
         parameter.grad = None
-    return Gradient(float(mean.detach()), torch.cat(pieces))
+    return Gradient(mean, torch.cat(pieces))
 
 
 def parity(own: Gradient, reference: Gradient, truth: Gradient) -> Parity:
     """How far a loss and a gradient lie from the reference's and from float32's."""
     return {
         "loss": own.loss,
-        "loss_less_reference": own.loss - reference.loss,
-        "loss_less_float32": own.loss - truth.loss,
+        "loss_relative_to_reference": own.loss / reference.loss - 1,
+        "loss_relative_to_float32": own.loss / truth.loss - 1,
         "gradient_norm": float(own.values.norm()),
         "gradient_from_reference": _distance(own.values, reference.values),
         "gradient_from_float32": _distance(own.values, truth.values),

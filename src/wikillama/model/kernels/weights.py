@@ -195,10 +195,10 @@ class AddedGroup(Group):
 def refresh(groups: Iterable[Group]) -> None:
     """Bring `a` and `b` of all groups up to date with the trained parameters, in a few launches."""
     groups = list(groups)
-    of_a = [p for group in groups for p in group.parameters[::2]]
+    of_a: list[Tensor] = [p for group in groups for p in group.parameters[::2]]
     if not of_a:
         return
-    of_b = [p for group in groups for p in group.parameters[1::2]]
+    of_b: list[Tensor] = [p for group in groups for p in group.parameters[1::2]]
     scales = [group.parts[i].scaling for group in groups for i in group.adapted]
     pairs = [pair for group in groups for pair in group.pairs]
     with torch.no_grad():

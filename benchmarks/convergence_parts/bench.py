@@ -1,0 +1,178 @@
+"""Runs of convergence.py: each process loads one model, and trains it anew for every run that it is given."""
+
+import gc
+import itertools
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+from peft.tuners.lora import LoraLayer
+from torch import Tensor
+from train_step_parts.grouped_heads import allow_grouped_heads
+from train_step_parts.ours import load, loss_of
+from train_step_parts.timing import KEEP
+from train_step_parts.work import on_device
+
+from convergence_parts.data import Rows, read
+from convergence_parts.parity import Parity, exact, gradient, parity
+from wikillama.data.batching import Batch, PackingCollator
+
+LAST = 20  # steps whose mean is a run's final loss
+CLIP = 1.0  # of the gradient's norm, as train.py
+PARITY_ROWS = 8  # whose loss and gradient are compared
+AGAIN = " again"  # what a second run of the same seed is called
+Parities = dict[str, Parity | dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all runs share."""
+
+    folder: Path  # of the base
+    data: Path
+    kernels: tuple[str, ...]
+    steps: int
+    row: int
+    valid: int
+    rank: int
+    lr: float
+    device: str
+    until: float  # seconds since the epoch after which no run begins
+
+
+class Bench:
+    """A loaded model under adapters, and rows of dialogues."""
+
+    def __init__(self, settings: Settings) -> None:
+        allow_grouped_heads()
+        self.settings = settings
+        self.device = torch.device("cuda", 0) if settings.device == "cuda" else torch.device("cpu")
+        dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        self.base, model = load(settings.folder, self.device, dtype, settings.rank)
+        self.model = model.train()
+        self.rows: Rows = read(settings.data, self.base.tokenizer, settings.row, settings.valid)
+        self._collate = PackingCollator(self.base.tokenizer.pad_token_id)
+
+    def batch(self, row: list[Any]) -> Batch:
+        return on_device(self._collate([row]), self.device)
+
+    def fresh(self, seed: int) -> None:
+        """New adapters, as that seed makes them."""
+        torch.manual_seed(seed)
+        for module in self.model.modules():
+            if isinstance(module, LoraLayer):
+                module.reset_lora_parameters("default", init_lora_weights=True)  # type: ignore[no-untyped-call]
+
+    def order(self, seed: int) -> Iterator[int]:
+        """Places of rows: one shuffled pass after another."""
+        draw, count = random.Random(seed), len(self.rows.train)
+        passes = (draw.sample(range(count), count) for _ in itertools.count())
+        return itertools.islice(itertools.chain.from_iterable(passes), self.settings.steps)
+
+    def train(self, kernels: str, seed: int) -> dict[str, Any]:
+        """One run: its curve, what it comes to, and its time."""
+        self.fresh(seed)
+        loss = loss_of(kernels, self.model, KEEP, self.device)
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, lr=self.settings.lr, weight_decay=0.0)
+        curve: list[Tensor] = []
+        started = time.perf_counter()
+        for step, place in enumerate(self.order(seed)):
+            torch.manual_seed(seed * 1_000_003 + step)  # rounding by chance follows the step, as in training
+            total, targets = loss(self.model, self.batch(self.rows.train[place]))
+            loss_of_token = total / targets
+            loss_of_token.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(parameters, CLIP)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            curve.append(loss_of_token.detach())
+        losses = torch.stack(curve).double().tolist()
+        seconds = time.perf_counter() - started
+        return {
+            "final_loss": round(mean(losses[-LAST:]), 5),
+            "validation_loss": round(self.validation(), 5),
+            "seconds": round(seconds, 2),
+            "curve": [round(value, 5) for value in losses],
+        }
+
+    def validation(self) -> float:
+        """Mean loss of a target token on the held-out turns, by the reference."""
+        loss = loss_of("reference", self.model, KEEP, self.device)
+        self.model.eval()
+        total, targets = 0.0, 0
+        with torch.no_grad():
+            for row in self.rows.valid:
+                summed, number = loss(self.model, self.batch(row))
+                total, targets = total + float(summed), targets + int(number)
+        self.model.train()
+        return total / targets
+
+    def parities(self) -> Parities:
+        """Losses and gradients at the model's present adapters: each kernel set, and float32."""
+        batches = [self.batch(row) for row in self.rows.train[:PARITY_ROWS]]
+        truth = exact(self.settings.folder, self.device, self.settings.rank, self.model)
+        wanted = gradient(loss_of("reference", truth, KEEP, torch.device("cpu")), truth, batches)
+        del truth
+        gc.collect()
+        reference = gradient(loss_of("reference", self.model, KEEP, self.device), self.model, batches)
+        found: Parities = {"reference": parity(reference, reference, wanted)}
+        for name in self.settings.kernels:
+            if name != "reference":
+                try:
+                    own = gradient(loss_of(name, self.model, KEEP, self.device), self.model, batches)
+                    found[name] = parity(own, reference, wanted)
+                except Exception as error:
+                    found[name] = {"error": _reason(error)}
+        return found
+
+
+_bench: Bench | None = None  # of this process
+
+
+def open_bench(settings: Settings) -> None:
+    """Load what this process trains; once, before its first run."""
+    global _bench
+    torch.set_num_threads(1)  # several of them share the cores
+    _bench = Bench(settings)
+
+
+def facts() -> dict[str, Any]:
+    """What a record says of base and data."""
+    assert _bench is not None  # noqa: S101
+    base, data = _bench.base, _bench.settings.data
+    return {
+        "base": base.id, "base_weights_hash": base.weights_hash, "data": {"name": data.name, **_bench.rows.facts}
+    }  # fmt: skip
+
+
+def fresh_parities(seed: int) -> Parities:
+    assert _bench is not None  # noqa: S101
+    _bench.fresh(seed)
+    return _bench.parities()
+
+
+def run(name: str, seed: int, with_parities: bool) -> dict[str, Any]:
+    """A run by its name and seed; `error` says why there is none. Parities are those at the adapters it ends with."""
+    assert _bench is not None  # noqa: S101
+    if time.time() > _bench.settings.until:
+        return {"kernels": name, "seed": seed, "error": "the time was over"}
+    try:
+        done = {"kernels": name, "seed": seed, **_bench.train(name.removesuffix(AGAIN), seed)}
+        return done | ({"parities": _bench.parities()} if with_parities else {})
+    except Exception as error:
+        return {"kernels": name, "seed": seed, "error": _reason(error)}
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+
+
+def plan(kernels: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
+    """Kernels and seed of each run: first what is needed most."""
+    runs = [(name, seed) for seed in seeds for name in kernels]
+    return [*runs[: len(kernels)], ("reference" + AGAIN, seeds[0]), *runs[len(kernels) :]]
