@@ -35,7 +35,7 @@ from wikillama.tracking.facts import code_tags
 
 STACKS = {
     "fused": (RECOMPUTE, OFFLOAD, KEEP),
-    "unsloth": (RECOMPUTE, OFFLOAD, KEEP),
+    "unsloth": (OFFLOAD, KEEP),
     "fp8": (RECOMPUTE, OFFLOAD, KEEP),
     "peft": (RECOMPUTE, KEEP),
     "trl": (RECOMPUTE,),

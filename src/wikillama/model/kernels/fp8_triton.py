@@ -19,17 +19,13 @@ def _unpack_kernel(  # type: ignore[no-untyped-def]
     blocks = rows * (K // BLOCK) + tl.program_id(1)
     scale = scales(absmax, code2, absmax2, offset, blocks, mask, BLOCK2, NESTED)
     scale = scale * tl.load(inverse_scales + rows, mask=mask, other=1.0)
-    place = blocks[:, None] * half + tl.arange(0, half)[None, :]
-    byte = tl.load(packed + place, mask=mask[:, None], other=0).to(tl.int32)
-    first = _bits(tl.load(code + (byte >> 4)) * scale[:, None])
-    second = _bits(tl.load(code + (byte & 15)) * scale[:, None])
-    tl.store(out + place, (first | (second << 8)).to(tl.int16), mask=mask[:, None])
-
-
-@triton.jit
-def _bits(value):  # type: ignore[no-untyped-def]
-    """A float32 as e4m3, in the low byte of an int32."""
-    return value.to(tl.float8e4nv).to(tl.uint8, bitcast=True).to(tl.int32) & 0xFF
+    byte = tl.load(packed + blocks[:, None] * half + tl.arange(0, half)[None, :], mask=mask[:, None], other=0).to(
+        tl.int32
+    )
+    first = tl.load(code + (byte >> 4)) * scale[:, None]
+    second = tl.load(code + (byte & 15)) * scale[:, None]
+    place = blocks[:, None] * BLOCK + tl.arange(0, BLOCK)[None, :]
+    tl.store(out + place, tl.interleave(first, second).to(tl.float8e4nv), mask=mask[:, None])
 
 
 @triton.jit
@@ -69,7 +65,7 @@ def unpack(weight, out: Tensor, inverse_scales: Tensor) -> None:  # type: ignore
     second = state.state2 if state.nested else state
     _unpack_kernel[(triton.cdiv(n, 128), k // state.blocksize)](
         weight.data, state.code, state.absmax, second.code, second.absmax, offset_of(state), inverse_scales,
-        out.view(torch.int16), n, k,
+        out, n, k,
         BLOCK=state.blocksize, BLOCK2=second.blocksize, NESTED=state.nested, BN=128, num_warps=4,
     )  # fmt: skip
 
