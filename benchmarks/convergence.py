@@ -8,8 +8,8 @@ python benchmarks/convergence.py --device cpu --steps 3 --seeds 0 --kernels refe
 
 NF4 base, LoRA on all linear layers, AdamW at a constant rate, packed rows. A seed decides on the adapters' start and
 the order of rows. Reference runs of several seeds show how far runs lie apart anyway, and one that is run twice, how
-far the GPU alone drives them; the validation loss is the reference's, whatever the training was. Before training, and
-at the adapters of the first reference run, losses and gradients of some rows are compared with the reference's and with
+far the GPU alone drives them; the validation loss is the reference's, whatever the training was. At fresh adapters, and
+after some steps of the reference, losses and gradients of some rows are compared with the reference's and with
 float32's. The losses say something of kernels only: splits are small, and with GODEL's file they are parts of Valid
 Seen.
 """
@@ -20,13 +20,13 @@ import multiprocessing
 import os
 import sys
 import time
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
-from convergence_parts.bench import Settings, facts, fresh_parities, open_bench, plan, run
+from convergence_parts.bench import Settings, facts, open_bench, parities, plan, run
 from convergence_parts.report import compared, plot
 
 from wikillama.config.paths import CONF, ROOT, public
@@ -91,21 +91,16 @@ def main() -> int:
 
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.jobs, spawn, open_bench, (settings,)) as pool:
-        runs: list[Future[dict[str, Any]]] = [
-            pool.submit(run, name, seed, (name, seed) == ("reference", first)) for name, seed in planned
-        ]
-        fresh = pool.submit(fresh_parities, first)
-        known = pool.submit(facts)
+        known, compared_steps = pool.submit(facts), pool.submit(parities, first)
+        runs = [pool.submit(run, name, seed) for name, seed in planned]
+        record |= known.result()
         for future in as_completed(runs):
             done = future.result()
-            if "parities" in done:
-                record["parity"]["trained adapters"] = done.pop("parities")
             record["runs"].append(done)
             said = done.get("error") or f"loss {done['final_loss']}, validation {done['validation_loss']}"
             print(f"{time.time() - started:6.1f} s  {done['kernels']}, seed {done['seed']}: {said}", flush=True)
             write()
-        record["parity"]["fresh adapters"] = fresh.result()
-        record |= known.result()
+        record["parity"] = compared_steps.result()
         write()
     plot(record["runs"], arguments.record.with_suffix(".png"))
     print(json.dumps({"parity": record["parity"], "compared": record["compared"]}, indent=2))

@@ -25,6 +25,7 @@ from wikillama.data.batching import Batch, PackingCollator
 LAST = 20  # steps whose mean is a run's final loss
 CLIP = 1.0  # of the gradient's norm, as train.py
 PARITY_ROWS = 8  # whose loss and gradient are compared
+PARITY_STEPS = 20  # after which they are compared again
 AGAIN = " again"  # what a second run of the same seed is called
 Parities = dict[str, Parity | dict[str, str]]
 
@@ -71,18 +72,17 @@ class Bench:
     def order(self, seed: int) -> Iterator[int]:
         """Places of rows: one shuffled pass after another."""
         draw, count = random.Random(seed), len(self.rows.train)
-        passes = (draw.sample(range(count), count) for _ in itertools.count())
-        return itertools.islice(itertools.chain.from_iterable(passes), self.settings.steps)
+        return itertools.chain.from_iterable(draw.sample(range(count), count) for _ in itertools.count())
 
-    def train(self, kernels: str, seed: int) -> dict[str, Any]:
-        """One run: its curve, what it comes to, and its time."""
+    def train(self, kernels: str, seed: int, steps: int) -> dict[str, Any]:
+        """One run from fresh adapters: its curve, what it comes to, and its time."""
         self.fresh(seed)
         loss = loss_of(kernels, self.model, KEEP, self.device)
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=self.settings.lr, weight_decay=0.0)
         curve: list[Tensor] = []
         started = time.perf_counter()
-        for step, place in enumerate(self.order(seed)):
+        for step, place in enumerate(itertools.islice(self.order(seed), steps)):
             torch.manual_seed(seed * 1_000_003 + step)  # rounding by chance follows the step, as in training
             total, targets = loss(self.model, self.batch(self.rows.train[place]))
             loss_of_token = total / targets
@@ -150,20 +150,23 @@ def facts() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def fresh_parities(seed: int) -> Parities:
+def parities(seed: int) -> dict[str, Parities]:
+    """At fresh adapters, and at those of some steps of the reference."""
     assert _bench is not None  # noqa: S101
     _bench.fresh(seed)
-    return _bench.parities()
+    fresh, steps = _bench.parities(), min(PARITY_STEPS, _bench.settings.steps)
+    _bench.train("reference", seed, steps)
+    return {"fresh adapters": fresh, f"adapters of {steps} steps": _bench.parities()}
 
 
-def run(name: str, seed: int, with_parities: bool) -> dict[str, Any]:
-    """A run by its name and seed; `error` says why there is none. Parities are those at the adapters it ends with."""
+def run(name: str, seed: int) -> dict[str, Any]:
+    """A run by its name and seed; `error` says why there is none."""
     assert _bench is not None  # noqa: S101
     if time.time() > _bench.settings.until:
         return {"kernels": name, "seed": seed, "error": "the time was over"}
     try:
-        done = {"kernels": name, "seed": seed, **_bench.train(name.removesuffix(AGAIN), seed)}
-        return done | ({"parities": _bench.parities()} if with_parities else {})
+        done = _bench.train(name.removesuffix(AGAIN), seed, _bench.settings.steps)
+        return {"kernels": name, "seed": seed, **done}
     except Exception as error:
         return {"kernels": name, "seed": seed, "error": _reason(error)}
 

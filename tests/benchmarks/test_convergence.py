@@ -40,6 +40,6 @@ def test_kernels_seeds_and_parities_are_in_the_record(tmp_path: Path, byte_token
     for parity in found["parity"].values():
         assert abs(parity["fused"]["loss_relative_to_reference"]) < 1e-6
         assert parity["fused"]["gradient_from_float32"] < 1e-4
-    assert found["parity"].keys() == {"trained adapters", "fresh adapters"}
+    assert found["parity"].keys() == {"fresh adapters", "adapters of 3 steps"}
     assert found["data"]["train_turns"] > 0
     assert record.with_suffix(".png").stat().st_size > 10_000

@@ -12,8 +12,9 @@ from wikillama.model.adapters import count_trainable
 from wikillama.model.kernels.choose import Recomputation
 
 HEAD_SLICE = 2048  # tokens whose logits exist at once, see `kernels.head`
-REFERENCE_FACTOR = 1.86  # activations of plain transformers and PEFT to those of the fused step; Llama-2-7B, H200
-WORKSPACE = 40e6  # cuBLAS
+REFERENCE_FACTOR = 2.0  # activations of plain transformers and PEFT to those of the fused step; Llama-2-7B, H200
+ON_DEVICE = 3  # inputs of layers that have not left for the host yet, or are back already
+WORKSPACE = 70e6  # cuBLAS and cuBLASLt on Hopper
 _BF16 = 2
 
 
@@ -51,19 +52,36 @@ def forecast(
     trained = _trained(model.model_dump_json(), peft.model_dump_json())
     layers = shape.num_hidden_layers
     kept = layers if recomputation.kept is None else recomputation.kept
-    wide = _layer_bytes(shape) * (1.0 if fused else REFERENCE_FACTOR)
-    hidden = _BF16 * shape.hidden_size
-    waiting = min(layers - kept, 3) if recomputation.offload else layers - kept
-    activations = tokens * (kept * wide + waiting * hidden)
-    backward = tokens * (hidden + _BF16 * shape.intermediate_size + (0 if kept else wide))
+    wide = tokens * _layer_bytes(shape) * (1.0 if fused else REFERENCE_FACTOR)
+    hidden = tokens * _BF16 * shape.hidden_size
+    backward = hidden + tokens * _BF16 * shape.intermediate_size
     sliced = min(tokens, HEAD_SLICE) if fused else tokens
-    logits = sliced * (_BF16 + (0 if fused else 8)) * shape.vocab_size
-    head = tokens * 2 * hidden + logits + sliced * 4 * hidden
+    head = (
+        2 * hidden + sliced * (_BF16 + (0 if fused else 8)) * shape.vocab_size + 4 * sliced * _BF16 * shape.hidden_size
+    )
+    waiting = min(layers - kept, ON_DEVICE) if recomputation.offload else layers - kept
+    gradients = 4.0 * trained
+    stages = [  # share of gradients that are there, activations that are kept, what the layer at work adds
+        (0.0, kept * wide + waiting * hidden, head),
+        (0.0, kept * wide + waiting * hidden, backward + (0 if kept else wide)),
+        (
+            1.0,
+            min(kept, 1) * wide if kept == layers else min(waiting, ON_DEVICE) * hidden,
+            backward + (0 if kept == layers else wide),
+        ),
+    ]
+    if 0 < kept < layers:
+        stages.append((kept / layers, waiting * hidden, backward + wide))
+    if accumulates:
+        stages = [(1.0, activations, transient) for _, activations, transient in stages]
+    share, activations, transient = max(stages, key=lambda stage: stage[0] * gradients + stage[1] + stage[2])
     return Forecast(
         weights=weights_bytes(shape, quantization),
-        adapters=trained * (4 + (4 if accumulates else 0) + _state_bytes(optim) + (_BF16 if fused else 0)),
+        adapters=trained * (4 + _state_bytes(optim))
+        + share * gradients
+        + (_copies(shape, peft, trained) if fused else 0),
         activations=activations,
-        transient=max(backward, head) + _unpacked(shape, fused) + WORKSPACE,
+        transient=transient + _unpacked(shape, fused) + WORKSPACE,
     )
 
 
@@ -89,6 +107,19 @@ def _layer_bytes(shape: Architecture) -> float:
     d, size = shape.hidden_size, shape.hidden_size // shape.num_attention_heads
     qkv = size * (shape.num_attention_heads + 2 * shape.num_key_value_heads)
     return _BF16 * (3 * d + qkv + 2 * shape.intermediate_size) + 4 * shape.num_attention_heads
+
+
+def _copies(shape: Architecture, peft: PeftConfig, trained: int) -> float:
+    """The fused step's copies of A and B: those of parts that share an input stand in one matrix, zero between them."""
+    size = shape.hidden_size // shape.num_attention_heads
+    keys = size * shape.num_key_value_heads
+    inner = shape.intermediate_size
+    groups = ({"q_proj": shape.hidden_size, "k_proj": keys, "v_proj": keys}, {"gate_proj": inner, "up_proj": inner})
+    zeros = 0
+    for group in groups:
+        adapted = [n for n in group if peft.target_modules == "all-linear" or n in peft.target_modules]
+        zeros += peft.r * sum(sum(group.values()) - group[name] for name in adapted)
+    return _BF16 * (trained + shape.num_hidden_layers * zeros)
 
 
 def _unpacked(shape: Architecture, fused: bool) -> float:
