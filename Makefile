@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format clean
+.PHONY: help setup demo test test-slow kernels lint format clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,14 @@ test: setup ## unit tests and small real runs
 
 test-slow: setup ## the full demo, crash and resume, real dialogues: tens of minutes
 	$(BIN)/python -m pytest -q -m slow
+
+# the Triton that torch 2.13 brings with its GPU builds; apart, since nothing else is to find it on a CPU
+$(VENV)/triton: | setup
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ triton==3.7.1
+
+kernels: $(VENV)/triton ## compile the GPU kernels for six generations of GPUs; needs none
+	PYTHONPATH=$(VENV)/triton $(BIN)/python -m pytest -q tests/model/kernels/test_compiles.py
+	TRITON_INTERPRET=1 PYTHONPATH=$(VENV)/triton $(BIN)/python -m pytest -q tests/model/kernels/test_ops_triton.py
 
 lint: setup ## format check, lint, types
 	$(BIN)/ruff format --check .

@@ -56,30 +56,27 @@ def forecast(
     hidden = tokens * _BF16 * shape.hidden_size
     backward = hidden + tokens * _BF16 * shape.intermediate_size
     sliced = min(tokens, HEAD_SLICE) if fused else tokens
-    head = (
-        2 * hidden + sliced * (_BF16 + (0 if fused else 8)) * shape.vocab_size + 4 * sliced * _BF16 * shape.hidden_size
-    )
+    logits = sliced * (_BF16 + (0 if fused else 8)) * shape.vocab_size
+    head = 2 * hidden + logits + 4 * sliced * _BF16 * shape.hidden_size
     waiting = min(layers - kept, ON_DEVICE) if recomputation.offload else layers - kept
-    gradients = 4.0 * trained
-    stages = [  # share of gradients that are there, activations that are kept, what the layer at work adds
-        (0.0, kept * wide + waiting * hidden, head),
-        (0.0, kept * wide + waiting * hidden, backward + (0 if kept else wide)),
-        (
-            1.0,
-            min(kept, 1) * wide if kept == layers else min(waiting, ON_DEVICE) * hidden,
-            backward + (0 if kept == layers else wide),
-        ),
+    begins = kept * wide + waiting * hidden
+    moments = [  # share of the gradients that are there, activations that are kept, what the layer at work adds
+        (0.0, begins, head),
+        (0.0, begins, backward + (0 if kept else wide)),
     ]
-    if 0 < kept < layers:
-        stages.append((kept / layers, waiting * hidden, backward + wide))
+    if kept == layers:
+        moments.append((1.0, wide, backward))  # at the first layer, the last one that is differentiated
+    else:
+        moments.append((kept / layers, waiting * hidden, backward + wide))  # at the last of those computed again
+        moments.append((1.0, (ON_DEVICE if recomputation.offload else 1) * hidden, backward + wide))  # at the first
     if accumulates:
-        stages = [(1.0, activations, transient) for _, activations, transient in stages]
-    share, activations, transient = max(stages, key=lambda stage: stage[0] * gradients + stage[1] + stage[2])
+        moments = [(1.0, activations, transient) for _, activations, transient in moments]
+    gradients = 4.0 * trained
+    share, activations, transient = max(moments, key=lambda moment: moment[0] * gradients + moment[1] + moment[2])
+    copies = _copies(shape, peft, trained) if fused else 0
     return Forecast(
         weights=weights_bytes(shape, quantization),
-        adapters=trained * (4 + _state_bytes(optim))
-        + share * gradients
-        + (_copies(shape, peft, trained) if fused else 0),
+        adapters=trained * (4 + _state_bytes(optim)) + share * gradients + copies,
         activations=activations,
         transient=transient + _unpacked(shape, fused) + WORKSPACE,
     )
