@@ -8,8 +8,16 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from wikillama.data.batching import Collator, LengthGroupedBatches, PackingCollator, ResumableLoader, sequence_numbers
+from wikillama.data.batching import (
+    Collator,
+    LengthGroupedBatches,
+    PackingCollator,
+    ResumableLoader,
+    sequence_numbers,
+    worked,
+)
 from wikillama.data.encode import IGNORED, Encoded
+from wikillama.errors import InputError
 
 PAD = 0
 
@@ -207,3 +215,31 @@ def test_lightning_sees_every_example_once_an_epoch() -> None:
     for seen in module.seen.values():
         assert sorted(seen) == list(range(50))
     assert module.seen[0] != module.seen[1] != module.seen[2]
+
+
+def test_batches_that_run_out_of_memory_are_halved_and_so_are_later_ones(caplog: pytest.LogCaptureFixture) -> None:
+    lengths = [10] * 8 + [9] * 8 + [1] * 8
+    asked: list[int] = []
+
+    def work(places: list[int]) -> list[int]:
+        asked.append(len(places))
+        if sum(lengths[place] for place in places) > 36:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [lengths[place] for place in places]
+
+    done = list(worked(lengths, batch_size=8, batch_tokens=80, work=work))
+    assert sorted(place for places, _ in done for place in places) == list(range(24))
+    assert all(made == [lengths[place] for place in places] for places, made in done)
+    assert asked == [8, 4, 2, 2, 2, 2, 4, 4, 8]
+    assert [record.message for record in caplog.records] == [
+        "out of memory with 8 examples of 80 tokens together: halved",
+        "out of memory with 4 examples of 40 tokens together: halved",
+    ]
+
+
+def test_one_example_that_runs_out_of_memory_is_bad_input() -> None:
+    def work(places: list[int]) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(InputError, match="single example of 7 tokens"):
+        list(worked([7, 7, 7], 2, 100, work))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from wikillama.config.paths import ROOT
-from wikillama.model.forecast import forecast, weights_bytes
+from wikillama.model.forecast import asking_tokens, forecast, weights_bytes
 from wikillama.model.kernels.choose import Recomputation
 
 RECORDS = ROOT / "benchmarks" / "records"
@@ -51,3 +51,14 @@ def test_what_is_kept_and_what_accumulates_costs(compose: Callable[..., Any]) ->
     assert by_kept[-1] == forecast(*args, Recomputation(), True).gb
     more = forecast(*args, Recomputation(), True, accumulates=True).adapters
     assert more - forecast(*args, Recomputation(), True).adapters == 4 * 29_982_720
+
+
+def test_what_is_asked_together_leaves_room_for_keys_and_values(compose: Callable[..., Any]) -> None:
+    cfg = compose("model=llama2_7b", "data=wow_mini")
+    of = (cfg.model, cfg.quantization, cfg.peft)
+    tokens = [asking_tokens(*of, gb) for gb in (3, 6, 8, 24)]
+    assert tokens == sorted(tokens)
+    assert tokens[0] == 0
+    assert tokens[1] > 500  # a prompt and its reply at the least
+    keys_and_values = 2 * 2 * 32 * 4096  # bytes of a token
+    assert weights_bytes(cfg.model.architecture, cfg.quantization) + tokens[2] * keys_and_values < 7e9

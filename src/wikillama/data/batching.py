@@ -1,18 +1,25 @@
 """Batches of similar length or of packed rows, in an order that depends on seed and epoch alone and can be resumed."""
 
+import logging
+import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from wikillama.data.encode import IGNORED, Encoded
+from wikillama.errors import InputError
+
+log = logging.getLogger(__name__)
 
 PAD_TO = 8  # tensor cores and CPU vector units want lengths that are multiples of this
 _POOL = 50  # batches sorted together; as in transformers' LengthGroupedSampler
 
 Batch = dict[str, Tensor]
+T = TypeVar("T")
 
 
 class Collator:
@@ -96,6 +103,40 @@ def batches_within(lengths: Sequence[int], batch_size: int, batch_tokens: int) -
             batches.append([])
         batches[-1].append(place)
     return batches
+
+
+def worked(
+    lengths: Sequence[int], batch_size: int, batch_tokens: int, work: Callable[[list[int]], T]
+) -> Iterator[tuple[list[int], T]]:
+    """Batches as of `batches_within`, each with what `work` made of it.
+
+    A batch for which the device's memory does not suffice is halved, and so are later ones as large; a line says so.
+    Raises InputError where a single example is too large.
+    """
+    waiting, too_many = deque(batches_within(lengths, batch_size, batch_tokens)), math.inf
+    while waiting:
+        places = waiting.popleft()
+        tokens = len(places) * max(lengths[place] for place in places)
+        if tokens >= too_many and len(places) > 1:
+            half = len(places) // 2
+            waiting.extendleft((places[half:], places[:half]))
+            continue
+        try:
+            made = work(places)
+        except torch.OutOfMemoryError as error:
+            reason = error.with_traceback(None)  # the frames hold the tensors
+        else:
+            yield places, made
+            continue
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if len(places) == 1:
+            raise InputError(
+                f"out of memory with a single example of {tokens} tokens: lower data.max_length"
+            ) from reason
+        log.warning("out of memory with %d examples of %d tokens together: halved", len(places), tokens)
+        waiting.appendleft(places)
+        too_many = tokens
 
 
 class LengthGroupedBatches(Sampler[list[int]]):

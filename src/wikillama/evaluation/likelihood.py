@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from rich.progress import track
+from rich.progress import Progress
 
 from wikillama.config.schema import EvaluationConfig
-from wikillama.data.batching import Collator, batches_within
+from wikillama.data.batching import Collator, worked
 from wikillama.data.encode import Encoded
 from wikillama.evaluation.memory import key_of
 from wikillama.evaluation.resampling import Estimate, cluster_sums, percentile_interval, resampled_sums
@@ -34,15 +34,21 @@ def likelihoods(
     pad = system.tokenizer.pad_token_id
     assert isinstance(pad, int)
     collate = Collator(pad)
-    batches = batches_within(lengths, evaluation.batch_size, evaluation.batch_tokens)
     if new:
         with torch.inference_mode(), system.awake() as model:
-            for batch_places in track(batches, description=progress or "", transient=True, disable=progress is None):
-                places = [new[i] for i in batch_places]
-                batch = {name: t.to(model.device) for name, t in collate([encoded[i] for i in places]).items()}
-                losses, counts = reply_losses(model, batch)
-                rows = zip(places, losses.tolist(), counts.tolist(), strict=True)
-                system.memory.put((keys[i], {"nll": loss, "tokens": n}) for i, loss, n in rows)
+
+            def losses(batch_places: list[int]) -> list[tuple[float, int]]:
+                chosen = [encoded[new[i]] for i in batch_places]
+                found, counts = reply_losses(model, {name: t.to(model.device) for name, t in collate(chosen).items()})
+                return list(zip(found.tolist(), counts.tolist(), strict=True))
+
+            batches = worked(lengths, evaluation.batch_size, evaluation.batch_tokens, losses)
+            with Progress(transient=True, disable=progress is None) as shown:
+                task = shown.add_task(progress or "", total=len(new))
+                for batch_places, found in batches:
+                    rows = zip(batch_places, found, strict=True)
+                    system.memory.put((keys[new[i]], {"nll": loss, "tokens": n}) for i, (loss, n) in rows)
+                    shown.advance(task, len(batch_places))
     known = [system.memory.get(key) for key in keys]
     return [Likelihood(record["nll"], record["tokens"]) for record in known if record is not None]
 

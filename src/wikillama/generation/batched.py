@@ -10,7 +10,7 @@ from rich.progress import Progress
 from torch import Tensor
 from transformers import DynamicCache, LlamaForCausalLM, PreTrainedTokenizerBase
 
-from wikillama.data.batching import batches_within
+from wikillama.data.batching import worked
 from wikillama.model.loss import causal_lm
 
 Prompt = list[int]
@@ -40,20 +40,24 @@ def generate(
 ) -> list[Generated]:
     """The greedy reply to each prompt (a list of token ids), in order; the end token counts among its tokens.
 
-    Prompts are batched by length, at most `batch_size` and `batch_tokens` (replies included). A reply does not depend
+    Prompts are batched by length, at most `batch_size` and `batch_tokens` (replies included), fewer where the device's
+    memory does not suffice (InputError where it does not for one). A reply does not depend
     on what else is in its batch beyond floating-point rounding. `on_batch` is given the places and replies of a batch
     as soon as it is done.
     """
     replies: list[Generated | None] = [None] * len(prompts)
     model.eval()
+
+    def replied(places: list[int]) -> list[Generated]:
+        began = time.perf_counter()
+        produced = _greedy(causal_lm(model), [prompts[i] for i in places], end_id, max_new_tokens)
+        share = (time.perf_counter() - began) / len(places)
+        texts = tokenizer.batch_decode(produced, skip_special_tokens=True)
+        return [Generated(text.strip(), len(ids), share) for text, ids in zip(texts, produced, strict=True)]
+
     with torch.inference_mode(), Progress(transient=True, disable=progress is None) as bar:
         task = bar.add_task(progress or "", total=len(prompts))
-        for places in batches_within([len(p) + max_new_tokens for p in prompts], batch_size, batch_tokens):
-            began = time.perf_counter()
-            produced = _greedy(causal_lm(model), [prompts[i] for i in places], end_id, max_new_tokens)
-            share = (time.perf_counter() - began) / len(places)
-            texts = tokenizer.batch_decode(produced, skip_special_tokens=True)
-            made = [Generated(text.strip(), len(ids), share) for text, ids in zip(texts, produced, strict=True)]
+        for places, made in worked([len(p) + max_new_tokens for p in prompts], batch_size, batch_tokens, replied):
             for place, reply in zip(places, made, strict=True):
                 replies[place] = reply
             if on_batch is not None:

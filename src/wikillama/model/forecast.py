@@ -15,6 +15,7 @@ HEAD_SLICE = 2048  # tokens whose logits exist at once, see `kernels.head`
 REFERENCE_FACTOR = 2.0  # activations of plain transformers and PEFT to those of the fused step; Llama-2-7B, H200
 ON_DEVICE = 3  # inputs of layers that have not left for the host yet, or are back already
 WORKSPACE = 70e6  # cuBLAS and cuBLASLt on Hopper
+ASKING_SHARE = 0.85  # of a budget: libraries' copies and what is left of training have the rest
 _BF16 = 2
 
 
@@ -80,6 +81,20 @@ def forecast(
         activations=activations,
         transient=transient + _unpacked(shape, fused) + WORKSPACE,
     )
+
+
+def asking_tokens(model: ModelConfig, quantization: QuantizationConfig, peft: PeftConfig, gb: float) -> int:
+    """How many tokens, padding and replies included, can be asked together within so many GB.
+
+    Each takes its keys and values in all layers, and what the layer at work makes of it.
+    """
+    shape = model.architecture
+    size = shape.hidden_size // shape.num_attention_heads
+    keys_values = 2 * _BF16 * shape.num_hidden_layers * shape.num_key_value_heads * size
+    at_work = _BF16 * (4 * shape.intermediate_size + 8 * shape.hidden_size)
+    adapters = 4 * _trained(model.model_dump_json(), peft.model_dump_json())
+    left = ASKING_SHARE * gb * 1e9 - weights_bytes(shape, quantization) - adapters - WORKSPACE
+    return max(0, int(left / (keys_values + at_work)))
 
 
 @cache

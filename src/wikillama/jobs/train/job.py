@@ -1,5 +1,6 @@
 """The main job from end to end: data, base, score, fit, export, score again, register."""
 
+import gc
 from pathlib import Path
 
 import torch
@@ -72,6 +73,8 @@ def train(cfg: TrainConfig) -> Trained | None:
             if device.type == "cuda":
                 error = step.forecast.gb / fitted.peak_gb - 1
                 run.metrics({"memory/forecast_gb": step.forecast.gb, "memory/forecast_error": error})
+            del step, loss, logger, watching
+            gc.collect()  # Lightning's trainer, and with it the optimizer's states, hang in a ring of references
         folder = export(cfg, base, model, output / ADAPTER)
         size = weights_mb(folder)
         with kept(folder), phases("score tuned", asked_of(cfg, held_out)):

@@ -6,7 +6,7 @@ from pathlib import Path
 from peft import PeftModel
 from transformers import LlamaForCausalLM
 
-from wikillama.config.schema import TrainConfig
+from wikillama.config.schema import EvaluationConfig, TrainConfig
 from wikillama.data.dialogue import Example
 from wikillama.evaluation.asking import stratified
 from wikillama.evaluation.judging.lexical import LexicalJudge
@@ -18,6 +18,7 @@ from wikillama.evaluation.system import System, fingerprint
 from wikillama.jobs.asking import QUESTIONS_SUITE, ask, provenance
 from wikillama.jobs.console import bar
 from wikillama.model.base import Base
+from wikillama.model.forecast import asking_tokens
 from wikillama.tracking.facts import hardware
 from wikillama.tracking.run import TrackedRun
 
@@ -44,7 +45,8 @@ def score_system(cfg: TrainConfig, system: System, held_out: list[Example], run:
 
     The tuned model's metrics are named `<suite>/...`, the base's `<suite>/base/...`.
     """
-    found, predictions = score(system, held_out, cfg.evaluation, progress=bar(system.name))
+    evaluation = within_budget(cfg)
+    found, predictions = score(system, held_out, evaluation, progress=bar(system.name))
     suite = cfg.suite.name if system.name == "tuned" else f"{cfg.suite.name}/{system.name}"
     run.metrics(found.logged(suite))
     run.json_lines(predictions, f"{suite}/predictions.jsonl")
@@ -53,11 +55,19 @@ def score_system(cfg: TrainConfig, system: System, held_out: list[Example], run:
         return result
     questions = stratified(load_questions(), cfg.evaluation.questions)
     knowledge = cfg.knowledge.for_split(cfg.suite.split or "")
-    result = replace(result, answers=ask(system, questions, knowledge, cfg.evaluation, LexicalJudge()))
+    result = replace(result, answers=ask(system, questions, knowledge, evaluation, LexicalJudge()))
     asked = QUESTIONS_SUITE if system.name == "tuned" else f"{QUESTIONS_SUITE}/{system.name}"
     run.metrics(dict(zip((f"{asked}/{label}" for label in LABELS), map(float, result.counts), strict=True)))
     run.json_lines(result.answers, f"{asked}/answers.jsonl")
     return result
+
+
+def within_budget(cfg: TrainConfig) -> EvaluationConfig:
+    """How systems are asked: of tokens, no more together than `trainer.memory_budget_gb` leaves room for."""
+    if cfg.trainer.memory_budget_gb is None:
+        return cfg.evaluation
+    room = asking_tokens(cfg.model, cfg.quantization, cfg.peft, cfg.trainer.memory_budget_gb)
+    return cfg.evaluation.model_copy(update={"batch_tokens": max(1, min(cfg.evaluation.batch_tokens, room))})
 
 
 def asked_of(cfg: TrainConfig, held_out: list[Example]) -> str:
