@@ -28,6 +28,7 @@ def test_more_memory_means_less_work(compose: Callable[..., Any]) -> None:
         for gb in (6, 80)
     )
     assert wide.recomputation == Recomputation()
+    assert wide.accumulate == 1  # weights are unpacked once a step
     assert tight.recomputation.kept is not None
     assert tight.recomputation.kept < 32
     assert wide.batch_size >= tight.batch_size

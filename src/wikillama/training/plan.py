@@ -129,8 +129,8 @@ def _plans(asked: StepPlan, cfg: TrainConfig, fused: bool) -> list[StepPlan]:
     kept = range(layers + 1) if fused else (0, layers)
     ways = [Recomputation(None if k == layers else k) for k in kept]
     ways += [Recomputation(k, offload=True) for k in kept if k < layers and fused]
-    sizes = [b for b in range(asked.batch_size, 0, -1) if (asked.batch_size * asked.accumulate) % b == 0]
-    return [StepPlan(b, asked.batch_size * asked.accumulate // b, way) for b in sizes for way in ways]
+    rows = asked.batch_size * asked.accumulate
+    return [StepPlan(b, rows // b, way) for b in range(rows, 0, -1) if rows % b == 0 for way in ways]
 
 
 def _cost(plan: StepPlan, cfg: TrainConfig) -> float:
