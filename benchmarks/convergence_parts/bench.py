@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from peft.tuners.lora import LoraLayer
 from torch import Tensor
+from train_step_parts.failures import reason
 from train_step_parts.grouped_heads import allow_grouped_heads
 from train_step_parts.ours import load, loss_of
 from train_step_parts.timing import KEEP
 from train_step_parts.work import on_device
 
 from convergence_parts.data import Rows, read
-from convergence_parts.parity import Parity, exact, gradient, parity
+from convergence_parts.parity import Parity, gradient, in_float32, parity
 from wikillama.data.batching import Batch, PackingCollator
 
 LAST = 20  # steps whose mean is a run's final loss
@@ -115,7 +116,7 @@ class Bench:
     def parities(self) -> Parities:
         """Losses and gradients at the model's present adapters: each kernel set, and float32."""
         batches = [self.batch(row) for row in self.rows.train[:PARITY_ROWS]]
-        truth = exact(self.settings.folder, self.device, self.settings.rank, self.model)
+        truth = in_float32(self.model)
         wanted = gradient(loss_of("reference", truth, KEEP, torch.device("cpu")), truth, batches)
         del truth
         gc.collect()
@@ -127,7 +128,7 @@ class Bench:
                     own = gradient(loss_of(name, self.model, KEEP, self.device), self.model, batches)
                     found[name] = parity(own, reference, wanted)
                 except Exception as error:
-                    found[name] = {"error": _reason(error)}
+                    found[name] = {"error": reason(error)}
         return found
 
 
@@ -168,11 +169,7 @@ def run(name: str, seed: int) -> dict[str, Any]:
         done = _bench.train(name.removesuffix(AGAIN), seed, _bench.settings.steps)
         return {"kernels": name, "seed": seed, **done}
     except Exception as error:
-        return {"kernels": name, "seed": seed, "error": _reason(error)}
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+        return {"kernels": name, "seed": seed, "error": reason(error)}
 
 
 def plan(kernels: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:

@@ -1,13 +1,13 @@
 """Losses and gradients of adapters by one way of computing them against another."""
 
+import copy
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import bitsandbytes as bnb
 import torch
 from torch import Tensor, nn
-from train_step_parts.ours import Loss, load
+from train_step_parts.ours import Loss
 
 from wikillama.data.batching import Batch
 from wikillama.data.encode import IGNORED
@@ -23,19 +23,16 @@ class Gradient(NamedTuple):
     values: Tensor
 
 
-def exact(folder: Path, device: torch.device, rank: int, model: nn.Module) -> Any:
-    """The same packed weights and adapters, with all else, and all arithmetic, in float32."""
-    _, truth = load(folder, device, torch.bfloat16 if device.type == "cuda" else torch.float32, rank)
-    for module in truth.modules():
+def in_float32(model: Any) -> Any:
+    """A copy with the same packed weights and adapters, and all else, and all arithmetic, in float32."""
+    twin = copy.deepcopy(model)
+    for module in twin.modules():
         if isinstance(module, bnb.nn.Linear4bit):
             module.compute_dtype = module.weight.quant_state.dtype = torch.float32  # type: ignore[attr-defined]
         else:
             for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.float()
-    theirs = trainable(truth)
-    for name, parameter in trainable(model).items():
-        theirs[name].data.copy_(parameter)
-    return truth.train()
+    return twin
 
 
 def gradient(loss: Loss, model: Any, batches: Sequence[Batch]) -> Gradient:

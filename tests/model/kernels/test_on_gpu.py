@@ -1,6 +1,6 @@
 """The kernels on a GPU: skipped where there is none."""
 
-import copy
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +8,7 @@ import bitsandbytes as bnb
 import pytest
 import torch
 
+from wikillama.config.paths import ROOT
 from wikillama.data.batching import Batch, Collator, PackingCollator
 from wikillama.data.encode import Encoded
 from wikillama.model.adapters import attach, trainable
@@ -57,18 +58,6 @@ def gradient(model: Any, loss: Callable[..., Any], of: Batch) -> tuple[float, to
     (total / targets).backward()
     values = torch.cat([p.grad.detach().double().flatten() for p in trainable(model).values() if p.grad is not None])
     return float(total.detach() / targets), values
-
-
-def in_float32(model: Any) -> Any:
-    """A copy with the same packed weights and adapters, all else and all arithmetic in float32."""
-    twin = copy.deepcopy(model)
-    for module in twin.modules():
-        if isinstance(module, bnb.nn.Linear4bit):
-            module.compute_dtype = module.weight.quant_state.dtype = torch.float32
-        else:
-            for parameter in module.parameters(recurse=False):
-                parameter.data = parameter.data.float()
-    return twin
 
 
 def distance(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -135,10 +124,12 @@ def test_eight_bit_weights_are_the_four_bit_ones_to_their_precision(build: Calla
 @pytest.mark.parametrize("pack", [True, False])
 @pytest.mark.parametrize("overrides", [[], ["peft.target_modules=[q_proj,v_proj]"], ["peft=rslora", "peft.dropout=0"]])
 def test_loss_and_gradients_are_as_near_to_float32_as_the_reference(
-    build: Callable[..., Any], pack: bool, overrides: list[str]
+    build: Callable[..., Any], pack: bool, overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    twin = importlib.import_module("convergence_parts.parity").in_float32
     model, of = build(*overrides), batch(pack)
-    exact, truth = gradient(in_float32(model), reply_loss, of)
+    exact, truth = gradient(twin(model), reply_loss, of)
     expected, reference = gradient(model, reply_loss, of)
     ways = {"kept": FusedLoss(model), "again": FusedLoss(model, 0), "away": FusedLoss(model, 0, offload=True)}
     for name, loss in ways.items():
