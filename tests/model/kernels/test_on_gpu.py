@@ -82,10 +82,8 @@ def test_adapters_are_formed_in_the_weights_and_right_in_the_mean(build: Callabl
     from wikillama.model.kernels import nf4_triton
 
     module = next(m for m in build().modules() if isinstance(m, bnb.nn.Linear4bit))
-    state, plain = (
-        module.weight.quant_state,
-        bnb.functional.dequantize_4bit(module.weight.data, module.weight.quant_state),
-    )
+    state = module.weight.quant_state
+    plain = bnb.functional.dequantize_4bit(module.weight.data, state)
     draw = torch.Generator(GPU).manual_seed(0)
     a = torch.randn(16, plain.shape[1], generator=draw, device=GPU).mul_(2e-3).bfloat16()
     b = torch.randn(plain.shape[0], 16, generator=draw, device=GPU).mul_(2e-3).bfloat16()

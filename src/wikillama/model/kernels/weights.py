@@ -17,6 +17,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 ADAPTER = "default"
+Pair = tuple[Tensor, Tensor]  # s A (r, in) and B (out, r)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +98,12 @@ class Group:
         device = parts[0].base.weight.device
         self.a = torch.empty(self.ranks[-1], self.in_features, dtype=dtype, device=device)
         self.b = torch.zeros(self.out_features, self.ranks[-1], dtype=dtype, device=device)
-        scales = [
-            parts[i].scaling
-            for i, (low, high) in zip(self.adapted, pairwise(self.ranks), strict=True)
-            for _ in range(low, high)
-        ]
-        self.scales = torch.tensor(scales, device=device)[:, None]  # s of each row of `a`
-        self.pairs = [
-            (self.a[low:high], self.b[self.bounds[i] : self.bounds[i + 1], low:high])
-            for i, (low, high) in zip(self.adapted, pairwise(self.ranks), strict=True)
-        ]  # of each adapter: views of `a` and `b`
+        scales: list[float] = []  # s of each row of `a`
+        self.pairs: list[Pair | None] = [None] * len(parts)  # views of `a` and `b`, where a part has an adapter
+        for i, (low, high) in zip(self.adapted, pairwise(self.ranks), strict=True):
+            self.pairs[i] = self.a[low:high], self.b[self.bounds[i] : self.bounds[i + 1], low:high]
+            scales += [parts[i].scaling] * (high - low)
+        self.scales = torch.tensor(scales, device=device)[:, None]
 
     @property
     def numel(self) -> int:
@@ -117,9 +114,9 @@ class Group:
         if len(self.parts) == 1 and not self.adapted and type(self.parts[0].base) is nn.Linear:
             return self.parts[0].base.weight
         out = call.buffer[: self.numel].view(self.out_features, self.in_features)
-        pairs = dict(zip(self.adapted, self.pairs, strict=True)) if merged else {}
         for i, part in enumerate(self.parts):
-            _write(part.base, out[self.bounds[i] : self.bounds[i + 1]], pairs.get(i), call.seed + i)
+            pair = self.pairs[i] if merged else None
+            _write(part.base, out[self.bounds[i] : self.bounds[i + 1]], pair, call.seed + i)
         return out
 
     def forward(self, x: Tensor, call: Call, residual: Tensor | None = None) -> Tensor:
@@ -200,7 +197,7 @@ def refresh(groups: Iterable[Group]) -> None:
         return
     of_b: list[Tensor] = [p for group in groups for p in group.parameters[1::2]]
     scales = [group.parts[i].scaling for group in groups for i in group.adapted]
-    pairs = [pair for group in groups for pair in group.pairs]
+    pairs = [pair for group in groups for pair in group.pairs if pair is not None]
     with torch.no_grad():
         torch._foreach_copy_([a for a, _ in pairs], torch._foreach_mul(of_a, scales))
         torch._foreach_copy_([b for _, b in pairs], of_b)
@@ -216,7 +213,7 @@ def _wide_mm(a: Tensor, b: Tensor) -> Tensor:
     return a @ b
 
 
-def _write(base: nn.Linear, out: Tensor, pair: tuple[Tensor, Tensor] | None, seed: int) -> None:
+def _write(base: nn.Linear, out: Tensor, pair: Pair | None, seed: int) -> None:
     packed = isinstance(base, bnb.nn.Linear4bit)
     weight = base.weight
     if out.device.type == "cuda":
