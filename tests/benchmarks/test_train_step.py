@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -187,7 +188,7 @@ def test_a_fresh_process_goes_on_where_one_has_broken_its_device(
     device: str, of_benchmarks: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "failing_worker.py").write_text(FAILING_WORKER, encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(of_benchmarks("train_step_parts.process"), "WORKER", "failing_worker")
     command = [
         "train_step.py", "--device", device, "--tiny", "--model", str(folder), "--stacks", "fused", "--checkpointing",

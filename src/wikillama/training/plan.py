@@ -15,7 +15,7 @@ from wikillama.model.kernels.choose import Loss, Recomputation
 
 # Costs of a token, of one that is kept, on an H200 at 8,192 tokens of Llama-2-7B: layers that are computed again and
 # their inputs in the host's memory (benchmarks/records/train_step.json); in tokens, the unpacking of weights, which
-# a micro-batch pays once (its kernels in a profile; a slow host's launches come on top)
+# a micro-batch pays once (its kernels in a profile; a slow host's launches come on top, see rows of 2,048 tokens)
 _AGAIN, _AWAY, _UNPACKING = 0.35, 0.01, 410
 _MARGIN = 1.02  # forecasts were up to 2 % too low, see benchmarks/records/memory.json and tests/model/test_forecast.py
 
