@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -237,7 +238,7 @@ def test_as_a_command(folder: Path, tmp_path: Path) -> None:
     assert fused["first_loss"] == pytest.approx(6.24, abs=0.1)  # ln 512, and a little
     assert record["ceiling"]["size"] == 256
     assert len(record["ceiling"]["measured"]) == 2
-    assert record["packages"]["torch"] == torch.__version__
+    assert record["packages"]["torch"] == version("torch")
     assert (trl["stack"], trl["setting"]) == ("trl", "ragged")
     if find_spec("trl") is None:
         assert trl["error"] == "ModuleNotFoundError: No module named 'trl'"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from mlflow.artifacts import download_artifacts
 
@@ -38,7 +39,7 @@ def test_a_run_holds_its_configuration_and_facts(job: Callable[..., Any], store:
     assert tags["wikillama.git_dirty"] in ("true", "false")
     assert tags["wikillama.config_hash"] == config_hash(cfg)
     assert {"torch", "peft", "transformers", "mlflow"} <= json.loads(tags["wikillama.packages"]).keys()
-    assert "cores" in tags["wikillama.hardware"]
+    assert ("GB" if torch.cuda.is_available() else "cores") in tags["wikillama.hardware"]
 
 
 def secretive(cfg: TrainConfig) -> TrainConfig:

@@ -45,18 +45,18 @@ def with_interval(estimate: Estimate | None, form: str) -> str:
 
 
 def counts_table(found: Evaluation) -> Table:
-    """Correct, wrong and ambiguous answers of each system, and the share of correct ones with Wilson's interval."""
+    """Correct, wrong and ambiguous answers of each system, the share of correct ones with Wilson's interval, and the
+    seconds of a reply where replies were timed one by one."""
     title = f"{found.suite}, {found.knowledge} knowledge, judge {found.judge}"
-    table = Table("", *LABELS, "share correct [95 %]", "s a reply", title=title, title_justify="left")
+    timed = any(system.costs.reply_s is not None for system in found.systems)
+    columns = [*LABELS, "share correct [95 %]", *(["s a reply"] if timed else [])]
+    table = Table("", *columns, title=title, title_justify="left")
     for system in found.systems:
         share = wilson(system.counts[0], len(system.answers)) if system.answers else None
-        seconds = system.costs.reply_s
-        table.add_row(
-            system.name,
-            *map(str, system.counts),
-            with_interval(share, ".3f"),
-            "" if seconds is None else f"{seconds:.2f}",
-        )
+        cells = [system.name, *map(str, system.counts), with_interval(share, ".3f")]
+        if timed:
+            cells.append("" if system.costs.reply_s is None else f"{system.costs.reply_s:.2f}")
+        table.add_row(*cells)
     return table
 
 

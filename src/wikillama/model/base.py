@@ -82,6 +82,9 @@ def load_base(
     if random and device.type == "cpu" and quantization.type == "none":
         for parameter in loaded.parameters():
             parameter.data = parameter.data.clone()  # still views of one block, and training one would change all
+    if device.type == "cuda":
+        # cuDNN's attention plans anew for every length: measured on an H200, 0.16 s for each token of a reply
+        torch.backends.cuda.enable_cudnn_sdp(False)
     keep_layout(loaded)
     loaded.requires_grad_(False)
     loaded.generation_config.pad_token_id = None

@@ -1,6 +1,9 @@
 """BM25 of articles and sentences against the formula, worked out word by word."""
 
 import math
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -82,3 +85,17 @@ def test_told_is_the_weighted_share_of_words_that_one_turn_has(
 
 def test_progress_counts_all_passes(made: tuple[Lexical, Articles, Vocabulary, list[tuple[int, int]]]) -> None:
     assert made[3] == [(3, 9), (6, 9), (9, 9)]
+
+
+def test_jax_is_kept_off_the_gpu(tmp_path: Path) -> None:
+    """bm25s imports JAX where it is installed, and calls it: a JAX that fails as on a GPU without memory to spare."""
+    (tmp_path / "jax").mkdir()
+    (tmp_path / "jax" / "__init__.py").touch()
+    (tmp_path / "jax" / "lax.py").write_text(
+        "import os\nif os.environ.get('JAX_PLATFORMS') != 'cpu': raise RuntimeError('RESOURCE_EXHAUSTED')\n"
+        "def top_k(scores, k): return scores[:k], list(range(k))\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *sys.path])
+    command = [sys.executable, "-c", "import wikillama.data.retrieval.lexical, sys; assert 'jax.lax' in sys.modules"]
+    subprocess.run(command, env=environment, check=True)

@@ -5,3 +5,8 @@
 
 Grounding, evaluation and chat look knowledge up in this one way.
 """
+
+import os
+
+# bm25s tries JAX out when it is imported, and JAX would take most of a GPU's memory, or fail where that is taken
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
