@@ -59,6 +59,7 @@ def load_base(
 ) -> Base:
     """Load a base model to a device, its linear layers quantized while loading, all parameters frozen.
 
+    On a GPU, cuDNN's attention is turned off for the whole process; torch's flash and memory-efficient kernels remain.
     Raises InputError where the model cannot be had, is not the Llama that `model.architecture` describes, or cannot be
     quantized so here.
     """

@@ -8,6 +8,7 @@ from typing import Any
 import bitsandbytes as bnb
 import pytest
 import torch
+from torch.nn.attention import SDPBackend
 from torch.nn.attention.varlen import varlen_attn
 
 from wikillama.config.paths import ROOT
@@ -186,3 +187,11 @@ def test_eight_bit_products_stay_near_the_reference(build: Callable[..., Any]) -
     found, values = gradient(model, FusedLoss(model, fp8=True), of)
     assert found == pytest.approx(expected, rel=5e-3)
     assert float(torch.nn.functional.cosine_similarity(values, reference, dim=0)) > 0.98
+
+
+def test_attention_is_not_planned_anew_for_each_length(build: Callable[..., Any]) -> None:
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    build()
+    q, k = torch.ones(1, 4, 1, 64, device=GPU).bfloat16(), torch.ones(1, 4, 37, 64, device=GPU).bfloat16()
+    chosen = SDPBackend(torch._fused_sdp_choice(q, k, k))
+    assert chosen in (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION)
