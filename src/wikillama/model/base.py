@@ -84,7 +84,8 @@ def load_base(
         for parameter in loaded.parameters():
             parameter.data = parameter.data.clone()  # still views of one block, and training one would change all
     if device.type == "cuda":
-        # cuDNN's attention plans anew for every length: measured on an H200, 0.16 s for each token of a reply
+        # cuDNN's attention is known to plan anew for each length (pytorch/pytorch#155958), and a reply grows with every
+        # token. In a profile on an H200 attention took most of the decoding; it was not timed without cuDNN.
         torch.backends.cuda.enable_cudnn_sdp(False)
     keep_layout(loaded)
     loaded.requires_grad_(False)

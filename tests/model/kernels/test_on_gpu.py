@@ -192,6 +192,7 @@ def test_eight_bit_products_stay_near_the_reference(build: Callable[..., Any]) -
 def test_attention_is_not_planned_anew_for_each_length(build: Callable[..., Any]) -> None:
     torch.backends.cuda.enable_cudnn_sdp(True)
     build()
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
     q, k = torch.ones(1, 4, 1, 64, device=GPU).bfloat16(), torch.ones(1, 4, 37, 64, device=GPU).bfloat16()
     chosen = SDPBackend(torch._fused_sdp_choice(q, k, k))
     assert chosen in (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION)
